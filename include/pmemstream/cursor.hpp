@@ -1,0 +1,200 @@
+#pragma once
+
+#include <pmemstream/export.hpp>
+#include <pmemstream/result.hpp>
+#include <pmemstream/types.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
+#include <variant>
+#include <vector>
+
+namespace pmemstream {
+
+namespace detail {
+/// A generation of a region as entries need it; lives as long as the mapping. Not for users.
+struct generation_view {
+    const std::byte* file = nullptr;            ///< the mapping
+    const std::uint64_t* state_word = nullptr;  ///< of the region's slot
+    std::uint64_t state = 0;                    ///< what it says while the generation lives
+    const std::uint32_t* faulted = nullptr;     ///< nonzero once part of the mapping is lost
+    std::uint32_t region_index = 0;
+};
+}  // namespace detail
+
+/// One entry, in place in the mapping: no copy was made. The bytes are stable as long as the region's generation
+/// lives, which valid() tells; the object must not outlive every cursor and reader of its stream.
+class entry {
+public:
+    /// Entries come from cursors; this is theirs.
+    entry(const detail::generation_view& view, const std::byte* payload, std::uint32_t payload_bytes,
+          pmemstream::timestamp timestamp) noexcept
+        : payload_(payload), view_(&view), timestamp_(timestamp), payload_bytes_(payload_bytes) {}
+
+    [[nodiscard]] pmemstream::timestamp timestamp() const noexcept { return timestamp_; }
+    /// Of the entry's header in the file.
+    [[nodiscard]] pmemstream::offset offset() const noexcept {
+        return pmemstream::offset{static_cast<std::uint64_t>(payload_ - view_->file) - 16};
+    }
+    [[nodiscard]] std::span<const std::byte> payload() const noexcept { return {payload_, payload_bytes_}; }
+    /// The region that holds it.
+    [[nodiscard]] region where() const noexcept { return {view_->region_index, view_->state >> 8}; }
+    /// Where the next entry of the region begins.
+    [[nodiscard]] pmemstream::offset end() const noexcept {
+        return pmemstream::offset{to_uint(offset()) + 16 + ((std::uint64_t{payload_bytes_} + 7) & ~std::uint64_t{7})};
+    }
+
+    /// After using the payload: true if it was what the writer committed all the while.
+    [[nodiscard]] bool valid() const noexcept {
+        // [V6] acquire; the payload was read before the state word. Pairs with [V5] in region_allocation.cpp.
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        return __atomic_load_n(view_->state_word, __ATOMIC_RELAXED) == view_->state &&
+               __atomic_load_n(view_->faulted, __ATOMIC_RELAXED) == 0;
+    }
+
+    /// Copies the payload out and then checks it. Errors: region_gone, io.
+    [[nodiscard]] PMEMSTREAM_API result<void> read_into(std::vector<std::byte>& to) const;
+
+private:
+    const std::byte* payload_;
+    const detail::generation_view* view_;
+    pmemstream::timestamp timestamp_;
+    std::uint32_t payload_bytes_;
+};
+
+/// Where a cursor begins.
+struct from_oldest {};
+struct from_newest {};  ///< behind everything committed so far
+struct after {          ///< at the first entry with a greater timestamp; behind everything if there is none
+    pmemstream::timestamp timestamp;
+};
+struct at_offset {  ///< at the entry whose header is there (or at the commit offset): one region only
+    pmemstream::offset offset;
+};
+using start_at = std::variant<from_oldest, from_newest, after, at_offset>;
+
+struct cursor_options {
+    start_at start = from_oldest{};
+    /// Verify the CRC of every entry before it is shown. Damage below the commit offset is then `corrupt`; without, a
+    /// damaged header is still noticed where it makes no sense.
+    bool check_crc = false;
+    /// How long wait() spins before it sleeps. 0: sleep at once; spin_for_ever: never sleep.
+    std::chrono::nanoseconds spin{20'000};
+    /// The longest single sleep before the cursor looks again by itself, at most (and by default) 1 s. sleep_for_ever
+    /// relies on the doorbell alone.
+    std::chrono::nanoseconds sleep_max{1'000'000'000};
+    /// Take a slot in the control file where possible, so that operators see the cursor and its region is pinned.
+    bool registered = true;
+};
+
+inline constexpr std::chrono::nanoseconds spin_for_ever = std::chrono::nanoseconds::max();
+inline constexpr std::chrono::nanoseconds sleep_for_ever = std::chrono::nanoseconds::max();
+inline constexpr std::chrono::nanoseconds wait_for_ever = std::chrono::nanoseconds::max();
+
+/// How far behind the commit offset a cursor is.
+struct cursor_lag {
+    std::uint64_t timestamps = 0;  ///< newest committed (of the region, or the stream) less last shown
+    std::uint64_t bytes = 0;       ///< headers and padding included
+};
+
+/// Makes `for (const entry& e : cursor)` work over what next() gives: it ends when nothing more is committed now, or
+/// at an error, which the cursor's status() then holds.
+template <class Cursor>
+class entry_iterator {
+public:
+    using value_type = entry;
+    using difference_type = std::ptrdiff_t;
+    using reference = const entry&;
+    using pointer = const entry*;
+    using iterator_category = std::input_iterator_tag;
+
+    entry_iterator() noexcept = default;
+    explicit entry_iterator(Cursor* from) noexcept : from_(from) { ++*this; }
+    reference operator*() const noexcept { return *current_; }
+    pointer operator->() const noexcept { return &*current_; }
+    entry_iterator& operator++() noexcept {
+        current_ = from_->next_or_status();
+        return *this;
+    }
+    void operator++(int) noexcept { ++*this; }
+    friend bool operator==(const entry_iterator& it, std::default_sentinel_t) noexcept {
+        return !it.current_.has_value();
+    }
+
+private:
+    Cursor* from_ = nullptr;
+    std::optional<entry> current_;
+};
+
+/// A position in one region. Move-only; one thread's at a time; outlives its reader.
+class PMEMSTREAM_API cursor {
+public:
+    cursor(cursor&&) noexcept;
+    cursor& operator=(cursor&&) noexcept;
+    ~cursor();
+
+    /// The next committed entry, or nothing when there is none yet. No system call, no allocation. Errors (the
+    /// position stays): region_gone, corrupt (with region and offset), io (the mapping faulted).
+    [[nodiscard]] result<std::optional<entry>> next() noexcept;
+    /// Waits up to `timeout` for one: spins, then sleeps. Nothing after the timeout. Errors as next().
+    [[nodiscard]] result<std::optional<entry>> wait(std::chrono::nanoseconds timeout = wait_for_ever) noexcept;
+
+    [[nodiscard]] entry_iterator<cursor> begin() noexcept { return entry_iterator<cursor>(this); }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+    /// Why the last range-for ended: nothing more (a value), or an error.
+    [[nodiscard]] const result<void>& status() const noexcept;
+
+    [[nodiscard]] region where() const noexcept;
+    /// Where the next entry will begin; resume there with at_offset.
+    [[nodiscard]] pmemstream::offset position() const noexcept;
+    /// Of the last entry shown, or none.
+    [[nodiscard]] pmemstream::timestamp last() const noexcept;
+    [[nodiscard]] cursor_lag lag() const noexcept;
+    /// True while it holds a slot in the control file.
+    [[nodiscard]] bool registered() const noexcept;
+
+private:
+    friend class reader;
+    friend class entry_iterator<cursor>;
+    struct PMEMSTREAM_HIDDEN impl;
+    explicit cursor(std::unique_ptr<impl> state) noexcept;
+    std::optional<entry> next_or_status() noexcept;
+    std::unique_ptr<impl> impl_;
+};
+
+/// A position in the whole stream: entries of all regions in timestamp order. Regions allocated later join by
+/// themselves. When a region is freed under it, one call answers region_gone and the next goes on with the others.
+class PMEMSTREAM_API merged_cursor {
+public:
+    merged_cursor(merged_cursor&&) noexcept;
+    merged_cursor& operator=(merged_cursor&&) noexcept;
+    ~merged_cursor();
+
+    /// As cursor::next(), over the stream. Allocates only when a region joined.
+    [[nodiscard]] result<std::optional<entry>> next() noexcept;
+    [[nodiscard]] result<std::optional<entry>> wait(std::chrono::nanoseconds timeout = wait_for_ever) noexcept;
+
+    [[nodiscard]] entry_iterator<merged_cursor> begin() noexcept { return entry_iterator<merged_cursor>(this); }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+    [[nodiscard]] const result<void>& status() const noexcept;
+
+    /// Of the last entry shown; resume there with `after`.
+    [[nodiscard]] pmemstream::timestamp last() const noexcept;
+    [[nodiscard]] cursor_lag lag() const noexcept;
+    [[nodiscard]] bool registered() const noexcept;
+
+private:
+    friend class reader;
+    friend class entry_iterator<merged_cursor>;
+    struct PMEMSTREAM_HIDDEN impl;
+    explicit merged_cursor(std::unique_ptr<impl> state) noexcept;
+    std::optional<entry> next_or_status() noexcept;
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace pmemstream

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <pmemstream/export.hpp>
+#include <pmemstream/result.hpp>
+#include <pmemstream/types.hpp>
+
+#include <sys/types.h>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace pmemstream {
+
+struct create_options {
+    /// Size of the file, rounded up to a whole number of blocks (and pages of 4096 bytes). Fixed at creation.
+    std::uint64_t stream_bytes = std::uint64_t{64} << 20;
+    /// Unit in which regions take space: a power of two from 64 to 1 GiB. Small blocks waste less on small regions.
+    std::uint64_t block_bytes = 4096;
+    /// Permissions of the file, exactly these (no umask). Unset: 0666 less the umask.
+    std::optional<mode_t> file_mode = std::nullopt;
+    /// Allow NFS, CIFS and 9p, where processes on two machines would not see one another's stores.
+    bool allow_network_filesystem = false;
+};
+
+/// Creates a stream with its space allocated for real, durable when this returns. It is built under no name (or, where
+/// the file system cannot do that, a temporary one) and appears at `file` complete or not at all, never in place of
+/// anything that is there.
+/// Process safety: of several that create the same file at once exactly one succeeds.
+/// Errors: already_exists, invalid_argument (block size), too_small, too_large, no_space, no_permission, not_found (the
+/// directory), unsupported_filesystem, io.
+[[nodiscard]] PMEMSTREAM_API result<void> create(const std::filesystem::path& file, const create_options& options = {});
+
+/// What a stream is, from its superblock and header. The values that move are those of the moment.
+struct stream_info {
+    std::filesystem::path file;
+    std::uint32_t format_version = 0;
+    pmemstream::uuid uuid{};
+    std::uint64_t creation_ns = 0;   ///< since the Unix epoch
+    std::uint64_t stream_bytes = 0;  ///< size of the stream in its file
+    std::uint64_t block_bytes = 0;
+    std::uint64_t free_bytes = 0;          ///< in blocks that no region and no table segment takes
+    std::uint64_t largest_free_bytes = 0;  ///< the longest run of such blocks
+    std::uint32_t regions = 0;
+    std::uint32_t region_slots = 0;  ///< slots in the region table; it grows
+    pmemstream::granularity granularity = granularity::page;
+    bool granularity_forced = false;  ///< by PMEM2_FORCE_GRANULARITY: durability may be less than it says
+    std::uint64_t epoch = 0;          ///< counts the writers that ever opened the stream
+    bool clean = false;               ///< the last writer closed it; false while one is at work
+    timestamp committed = timestamp::none;
+    timestamp persisted = timestamp::none;
+};
+
+/// The UUID in the usual form, 36 characters.
+[[nodiscard]] PMEMSTREAM_API std::string to_string(const uuid& value);
+[[nodiscard]] PMEMSTREAM_API std::string_view to_string(granularity value) noexcept;
+
+/// A region and how full it is.
+struct region_info {
+    region handle;
+    std::string name;                       ///< empty when it has none
+    std::uint64_t size_bytes = 0;           ///< what entries, with headers and padding, can take
+    std::uint64_t used_bytes = 0;           ///< committed
+    offset extent{};                        ///< where its blocks begin
+    std::uint64_t extent_bytes = 0;         ///< size_bytes and the 64 bytes that identify the extent
+    offset begin{};                         ///< of the first entry
+    offset committed_end{};                 ///< commit offset
+    offset persisted_end{};                 ///< persisted offset
+    timestamp first = timestamp::none;      ///< no entry of the region is older
+    timestamp committed = timestamp::none;  ///< no committed entry of the region is newer; none when it is empty
+    timestamp persisted = timestamp::none;
+    std::uint64_t creation_ns = 0;
+
+    [[nodiscard]] std::uint64_t free_bytes() const noexcept { return size_bytes - used_bytes; }
+};
+
+/// A stretch of the file and what it holds, for those who draw the file.
+struct extent_info {
+    enum class use : std::uint8_t { metadata, region, table_segment, free };
+    use kind = use::free;
+    offset begin{};
+    std::uint64_t bytes = 0;
+    region handle;  ///< where kind is region
+};
+
+}  // namespace pmemstream

@@ -1,0 +1,145 @@
+#pragma once
+
+#include <pmemstream/export.hpp>
+#include <pmemstream/result.hpp>
+#include <pmemstream/stream.hpp>
+#include <pmemstream/types.hpp>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace pmemstream {
+
+class writer;
+
+struct writer_options {
+    /// Permissions of the control file. Unset: those of the stream's file without the execute bits. Whoever may write
+    /// the control file can sleep on the doorbell and register; they can also cost the writer time (see
+    /// docs/guarantees.md).
+    std::optional<mode_t> control_mode = std::nullopt;
+    /// Make no control file and ring no doorbell: readers spin or poll.
+    bool without_control = false;
+    bool allow_network_filesystem = false;
+};
+
+/// How an opening found the stream, and what it did (the table in docs/guarantees.md).
+struct recovery_report {
+    enum class state : std::uint8_t {
+        clean,         ///< closed in order
+        process_died,  ///< same boot, same file: the commit offsets hold
+        rescanned,     ///< power loss, or a copy: everything after the persisted offsets was read again
+    };
+    state found = state::clean;
+    std::uint64_t entries_recovered = 0;  ///< found beyond the persisted offsets by a rescan
+    std::uint64_t regions_cut = 0;        ///< regions in which something after the last whole entry was cut
+    std::uint64_t regions_cut_before_whole_entries = 0;  ///< of these: a later entry still verified
+};
+
+/// Space in a region for one entry, to be written in place. Destroying it abandons it. Must not outlive its writer.
+class PMEMSTREAM_API reservation {
+public:
+    reservation() noexcept = default;
+    reservation(reservation&& other) noexcept;
+    reservation& operator=(reservation&& other) noexcept;
+    ~reservation();
+
+    /// The payload's place, writable until publish or abandon. Empty for a moved-from object.
+    [[nodiscard]] std::span<std::byte> payload() const noexcept { return payload_; }
+
+private:
+    friend class writer;
+    reservation(writer* owner, region where, std::uint64_t claim, std::span<std::byte> payload) noexcept
+        : payload_(payload), owner_(owner), where_(where), claim_(claim) {}
+
+    std::span<std::byte> payload_;
+    writer* owner_ = nullptr;
+    region where_;
+    std::uint64_t claim_ = 0;
+};
+
+/// The one appender of a stream. Holds the writer lock from open() until it is destroyed; when its process dies the
+/// kernel drops the lock and the next open() recovers. Cannot be copied or moved: reservations point to it.
+/// Thread safety: one thread at a time; callers with several bring their own mutex. Process safety: a forked child
+/// gets wrong_process from every function and neither keeps the lock nor writes.
+class PMEMSTREAM_API writer {
+public:
+    /// Takes the lock without waiting, then recovers (which may be cut short anywhere and begun again).
+    /// Errors: writer_busy (names the holder's pid), blocked_by_reader, not_found, no_permission, not_a_file,
+    /// not_a_stream, unsupported_format, truncated, corrupt, no_space (the file is sparse and the disk is full),
+    /// unsupported_filesystem, io. A file that is refused is not changed.
+    [[nodiscard]] static result<std::unique_ptr<writer>> open(const std::filesystem::path& file,
+                                                              const writer_options& options = {});
+    /// Like close(), with nobody to tell.
+    ~writer();
+    writer(const writer&) = delete;
+    writer& operator=(const writer&) = delete;
+
+    /// Persists everything, marks the stream clean, drops the lock. Open reservations are dropped. Every later call
+    /// answers wrong_process or invalid_argument; a second close() does nothing. Errors: io (the stream stays unclean).
+    [[nodiscard]] result<void> close() noexcept;
+
+    [[nodiscard]] const recovery_report& recovery() const noexcept;
+    /// Of a closed writer, or in a forked child, only the file's name.
+    [[nodiscard]] stream_info info() const;
+
+    // --- regions ------------------------------------------------------------------------------------------------
+
+    /// Takes blocks for `size_bytes` of entries (headers of 16 bytes and padding to 8 included), durably.
+    /// `name`: up to 63 bytes without NUL, or empty for none. Errors: duplicate_name, too_small, too_large, exhausted
+    /// (the message gives the largest free extent), invalid_argument (name), io.
+    [[nodiscard]] result<region> allocate(std::uint64_t size_bytes, std::string_view name = {});
+
+    /// Gives the blocks back; every handle and cursor of the region answers region_gone from now on. Refused as
+    /// `pinned` while a registered cursor reads the region, and as `reservation_open` while one is open in it (its
+    /// memory would be another's), unless `force`. Errors: region_gone, pinned, reservation_open, io.
+    [[nodiscard]] result<void> free(region where, bool force = false);
+
+    /// Empties the region, which keeps place and name and gets a new generation: the handle to use from now on.
+    /// Pins and errors as for free().
+    [[nodiscard]] result<region> clear(region where, bool force = false);
+
+    [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found.
+    [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone.
+    [[nodiscard]] result<std::vector<region_info>> regions() const;  ///< In order of allocation.
+
+    // --- entries ------------------------------------------------------------------------------------------------
+
+    /// Copies `payload` to the end of `where` and commits it: every reader sees it when this returns. Wait-free, no
+    /// allocation, no system call unless a reader sleeps. Errors, nothing changed: region_full, region_gone,
+    /// reservation_open, too_large, exhausted (timestamps), io (the mapping faulted), wrong_process.
+    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
+
+    /// Appends all payloads by one commit store: a reader, or a recovery, sees all of them or none. Returns the
+    /// timestamp of the last; the others precede it one by one. An empty batch is invalid_argument. Errors as for
+    /// append().
+    [[nodiscard]] result<timestamp> append_batch(region where,
+                                                 std::span<const std::span<const std::byte>> payloads) noexcept;
+
+    /// Claims space for an entry of `payload_bytes` behind all earlier claims of the region. Up to 64 reservations may
+    /// be open in a region at once (exhausted). Other errors as for append(), except reservation_open.
+    [[nodiscard]] result<reservation> reserve(region where, std::uint64_t payload_bytes) noexcept;
+
+    /// Makes the entry ready. It is committed, and gets its timestamp, when every earlier claim of the region is
+    /// published or abandoned, in the order of the claims: so an open one holds up its own region only. Returns the
+    /// region's last committed timestamp after that: the entry's own if it is the last of the committed ones.
+    [[nodiscard]] result<timestamp> publish(reservation&& entry) noexcept;
+
+    /// Gives the reservation up: a filler takes its place, which no cursor shows.
+    [[nodiscard]] result<void> abandon(reservation&& entry) noexcept;
+
+    /// Futex wakes made so far by this writer, for those who watch that parked readers cost nothing.
+    [[nodiscard]] std::uint64_t doorbell_rings() const noexcept;
+
+private:
+    struct PMEMSTREAM_HIDDEN impl;
+    explicit writer(std::unique_ptr<impl> state) noexcept;
+    [[nodiscard]] bool take(reservation& entry) const noexcept;
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace pmemstream

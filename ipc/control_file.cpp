@@ -1,0 +1,159 @@
+#include "ipc/control_file.hpp"
+
+#include "src/base/checked.hpp"
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/file_mapping.hpp>
+#include <cerrno>
+#include <utility>
+
+namespace pmemstream::ipc {
+
+namespace {
+
+constexpr std::uint64_t file_bytes = base::round_up(sizeof(control_layout), 4096);
+
+bool looks_right(const control_layout& layout) noexcept {
+    return base::load_relaxed(layout.magic) == magic_control && base::load_relaxed(layout.version) == control_version &&
+           base::load_relaxed(layout.struct_bytes) == sizeof(control_layout);
+}
+
+std::uint64_t new_nonce() noexcept {
+    std::uint64_t nonce = 0;
+    while (nonce == 0)  // 0 means "no control file"
+        if (::getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce))
+            nonce = static_cast<std::uint64_t>(::getpid()) << 32 ^ static_cast<std::uint64_t>(::time(nullptr));
+    return nonce;
+}
+
+/// What is at the path may be replaced: a control file, what is left of one, or nothing worth keeping.
+bool may_replace(const std::string& path) noexcept {
+    const base::unique_fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    if (!fd)
+        return errno == ENOENT;
+    struct stat st {};
+    if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != ::geteuid())
+        return false;
+    std::uint64_t magic = 0;
+    return st.st_size == 0 || static_cast<std::uint64_t>(st.st_size) == file_bytes ||
+           (::pread(fd.get(), &magic, sizeof magic, 0) == static_cast<ssize_t>(sizeof magic) && magic == magic_control);
+}
+
+}  // namespace
+
+std::string control_file::path_for(const std::string& stream_path) {
+    return stream_path + ".ctl";
+}
+
+std::uint64_t control_file::offset_of(std::uint32_t reader_slot_index) noexcept {
+    return offsetof(control_layout, readers) + std::uint64_t{reader_slot_index} * sizeof(reader_slot);
+}
+
+result<std::shared_ptr<control_file>> control_file::map(const std::string& path, base::unique_fd fd, bool writable) {
+    namespace bip = boost::interprocess;
+    struct stat st {};
+    if (::fstat(fd.get(), &st) != 0)
+        return base::system_failure(errno, "{}: looking at it", path);
+    if (!S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) != file_bytes)
+        return base::failure(errc::not_found, "{}: not a control file", path);
+    std::shared_ptr<control_file> self(new control_file);
+    try {
+        // By descriptor, so that what was checked is what is mapped.
+        const auto mode = writable ? bip::read_write : bip::read_only;
+        const bip::file_mapping file(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), mode);
+        self->region_ = bip::mapped_region(file, mode, 0, file_bytes);
+    } catch (const bip::interprocess_exception& e) {
+        return base::system_failure(e.get_native_error(), "{}: mapping the control file", path);
+    }
+    self->watch_.emplace(&self->fd_, &self->trouble_);
+    self->fd_ = fd.release();
+    self->layout_ = static_cast<control_layout*>(self->region_.get_address());
+    self->guard_ = base::guarded_range(self->region_.get_address(), file_bytes, writable, &self->trouble_);
+    return self;
+}
+
+result<std::shared_ptr<control_file>> control_file::adopt_or_create(const std::string& path, std::uint64_t nonce,
+                                                                    mode_t mode) {
+    if (nonce != 0) {
+        base::unique_fd fd(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+        struct stat st {};
+        if (fd && ::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == ::geteuid()) {
+            ::fchmod(fd.get(), mode);
+            auto kept = map(path, std::move(fd), true);
+            if (kept && looks_right((*kept)->layout()) && base::load_relaxed((*kept)->layout().nonce) == nonce) {
+                (*kept)->nonce_ = nonce;
+                return kept;
+            }
+        }
+    }
+    if (!may_replace(path))
+        return base::failure(errc::already_exists, "{}: something that is no control file of this user is there", path);
+
+    const std::string temporary = fmt::format("{}.{}", path, ::getpid());
+    ::unlink(temporary.c_str());
+    base::unique_fd fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!fd)
+        return base::system_failure(errno, "{}: creating the control file", temporary);
+    const auto give_up = [&](tl::unexpected<error> why) {
+        ::unlink(temporary.c_str());
+        return why;
+    };
+    // Real space: a full disk must be an error here and not a SIGBUS at the first flag.
+    if (const int code = ::posix_fallocate(fd.get(), 0, static_cast<off_t>(file_bytes)); code != 0)
+        return give_up(base::system_failure(code, "{}: creating the control file", temporary));
+    if (::fchmod(fd.get(), mode) != 0)
+        return give_up(base::system_failure(errno, "{}: setting its mode", temporary));
+    auto made = map(temporary, std::move(fd), true);
+    if (!made)
+        return give_up(tl::unexpected(made.error()));
+    auto& layout = (*made)->layout();
+    (*made)->nonce_ = new_nonce();
+    base::store_relaxed(layout.version, control_version);
+    base::store_relaxed(layout.struct_bytes, static_cast<std::uint32_t>(sizeof(control_layout)));
+    base::store_relaxed(layout.nonce, (*made)->nonce_);
+    base::store_release(layout.magic, magic_control);
+    if (::rename(temporary.c_str(), path.c_str()) != 0)
+        return give_up(base::system_failure(errno, "{}: putting the control file in place", path));
+    return made;
+}
+
+result<std::shared_ptr<control_file>> control_file::attach(const std::string& path, std::uint64_t nonce,
+                                                           uid_t stream_owner, bool writable) {
+    base::unique_fd fd(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    if (!fd)
+        return base::system_failure(errno, "{}: opening the control file", path);
+    struct stat st {};
+    if (::fstat(fd.get(), &st) != 0)
+        return base::system_failure(errno, "{}: looking at it", path);
+    if (st.st_uid != stream_owner && st.st_uid != 0 && st.st_uid != ::geteuid())
+        return base::failure(errc::no_permission, "{}: belongs to user {}, not to the stream's owner", path, st.st_uid);
+    auto file = map(path, std::move(fd), writable);
+    if (!file)
+        return file;
+    if (!looks_right((*file)->layout()) || nonce == 0 || base::load_relaxed((*file)->layout().nonce) != nonce)
+        return base::failure(errc::not_found, "{}: belongs to another stream or an earlier writer", path);
+    (*file)->nonce_ = nonce;
+    return file;
+}
+
+control_file::~control_file() {
+    fork_watch::without_forks([this] {
+        if (fd_ >= 0)
+            ::close(std::exchange(fd_, -1));
+    });
+}
+
+bool control_file::in_place(const std::string& path) const noexcept {
+    struct stat here {
+    }, there{};
+    return ::fstat(fd_, &here) == 0 && ::stat(path.c_str(), &there) == 0 && here.st_dev == there.st_dev &&
+           here.st_ino == there.st_ino && static_cast<std::uint64_t>(here.st_size) == file_bytes;
+}
+
+}  // namespace pmemstream::ipc

@@ -1,0 +1,59 @@
+#include "ipc/futex.hpp"
+
+#include "src/base/mapped.hpp"
+
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cerrno>
+#include <climits>
+#include <ctime>
+
+namespace pmemstream::ipc {
+
+futex_outcome futex_wait(const std::uint32_t& word, std::uint32_t expected, std::chrono::nanoseconds timeout) noexcept {
+    timespec limit{};
+    const bool bounded = timeout != std::chrono::nanoseconds::max();
+    if (bounded) {
+        limit.tv_sec = static_cast<time_t>(timeout.count() / 1'000'000'000);
+        limit.tv_nsec = static_cast<long>(timeout.count() % 1'000'000'000);
+    }
+    const long code = ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, bounded ? &limit : nullptr, nullptr, 0);
+    if (code == 0 || errno == EINTR)
+        return futex_outcome::woken;
+    if (errno == EAGAIN)
+        return futex_outcome::changed;
+    return errno == ETIMEDOUT ? futex_outcome::timed_out : futex_outcome::failed;
+}
+
+int futex_wake_all(std::uint32_t& word) noexcept {
+    return static_cast<int>(::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0));
+}
+
+bool futex_works(const std::uint32_t& word) noexcept {
+    // A value that the word does not hold: the call returns at once, and tells.
+    const auto other = base::load_relaxed(word) + 0x4000'0000u;
+    return futex_wait(word, other, std::chrono::nanoseconds(1)) == futex_outcome::changed;
+}
+
+namespace {
+long membarrier_call(int command) noexcept {
+    return ::syscall(SYS_membarrier, command, 0, 0);
+}
+}  // namespace
+
+bool membarrier_register() noexcept {
+    return membarrier_call(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) == 0;
+}
+
+bool membarrier_works() noexcept {
+    const long commands = membarrier_call(MEMBARRIER_CMD_QUERY);
+    return commands > 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED) != 0;
+}
+
+void membarrier() noexcept {
+    membarrier_call(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+}
+
+}  // namespace pmemstream::ipc

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+// The two system calls of the doorbell. Both kinds of futex call are "shared": the word lies in a file mapping, which
+// may be read-only for the one that waits.
+namespace pmemstream::ipc {
+
+enum class futex_outcome : std::uint8_t { woken, changed, timed_out, failed };
+
+/// Sleeps while `word` holds `expected`, at most `timeout` (max: no limit). Signals end it as `woken`.
+[[nodiscard]] futex_outcome futex_wait(const std::uint32_t& word, std::uint32_t expected,
+                                       std::chrono::nanoseconds timeout) noexcept;
+/// Wakes all; returns how many slept.
+int futex_wake_all(std::uint32_t& word) noexcept;
+/// Whether waiting on `word`, in a read-only mapping, works here.
+[[nodiscard]] bool futex_works(const std::uint32_t& word) noexcept;
+
+/// Makes this process one whose running threads a global expedited membarrier reaches. False where the kernel cannot.
+[[nodiscard]] bool membarrier_register() noexcept;
+[[nodiscard]] bool membarrier_works() noexcept;
+/// A full barrier here and on every thread of every registered process.
+void membarrier() noexcept;
+
+}  // namespace pmemstream::ipc

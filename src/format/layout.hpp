@@ -1,0 +1,293 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+// The structs as they lie in the file: little-endian, 8-byte aligned, unused bytes zero. docs/format.md is the
+// specification; a test compares its tables with these. "Shared" words change under readers and are accessed through
+// src/base/mapped.hpp only.
+namespace pmemstream::format {
+
+inline constexpr std::uint64_t magic_stream = 0x0a4d5254534d4550;   // "PEMSTRM\n"
+inline constexpr std::uint64_t magic_segment = 0x0a474553534d4550;  // "PEMSSEG\n"
+inline constexpr std::uint64_t magic_extent = 0x0a545845534d4550;   // "PEMSEXT\n"
+inline constexpr std::uint32_t version = 1;
+
+inline constexpr std::uint64_t superblock_offset = 0;
+inline constexpr std::uint64_t sector_bytes = 512;
+inline constexpr std::uint64_t header_offset = 512;
+inline constexpr std::uint64_t first_segment_offset = 1024;
+inline constexpr std::uint64_t line_bytes = 128;
+inline constexpr std::uint64_t page_bytes = 4096;
+inline constexpr std::uint64_t block_bytes_min = 64;
+inline constexpr std::uint64_t block_bytes_max = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t stream_bytes_max = std::uint64_t{1} << 56;
+inline constexpr std::uint32_t region_slots_max = 1u << 20;
+inline constexpr std::uint64_t timestamp_max = (std::uint64_t{1} << 52) - 1;
+
+/// At 0, alone in its sector, written once.
+struct superblock {
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t struct_bytes;
+    std::uint64_t compatible_flags;
+    std::uint64_t read_compatible_flags;
+    std::uint64_t incompatible_flags;
+    std::uint64_t block_bytes;
+    std::uint64_t initial_stream_bytes;
+    std::uint32_t first_segment_slots;
+    std::uint32_t slot_bytes;
+    std::array<std::byte, 16> uuid;
+    std::uint64_t creation_ns;
+    std::uint64_t header_offset;
+    std::uint64_t table_offset;
+    std::uint64_t data_offset;
+    std::array<std::byte, 140> reserved;
+    std::uint32_t crc;
+};
+static_assert(sizeof(superblock) == 256);
+static_assert(offsetof(superblock, magic) == 0);
+static_assert(offsetof(superblock, version) == 8);
+static_assert(offsetof(superblock, struct_bytes) == 12);
+static_assert(offsetof(superblock, compatible_flags) == 16);
+static_assert(offsetof(superblock, read_compatible_flags) == 24);
+static_assert(offsetof(superblock, incompatible_flags) == 32);
+static_assert(offsetof(superblock, block_bytes) == 40);
+static_assert(offsetof(superblock, initial_stream_bytes) == 48);
+static_assert(offsetof(superblock, first_segment_slots) == 56);
+static_assert(offsetof(superblock, slot_bytes) == 60);
+static_assert(offsetof(superblock, uuid) == 64);
+static_assert(offsetof(superblock, creation_ns) == 80);
+static_assert(offsetof(superblock, header_offset) == 88);
+static_assert(offsetof(superblock, table_offset) == 96);
+static_assert(offsetof(superblock, data_offset) == 104);
+static_assert(offsetof(superblock, reserved) == 112);
+static_assert(offsetof(superblock, crc) == 252);
+
+/// Touched when a writer opens or closes, and when the control file is made anew.
+struct identity_line {
+    std::uint64_t epoch;        // shared
+    std::uint64_t clean_epoch;  // shared
+    std::array<std::byte, 16> boot_id;
+    std::uint64_t st_dev;
+    std::uint64_t st_ino;
+    std::uint64_t stream_bytes;   // shared
+    std::uint64_t control_nonce;  // shared
+    std::uint32_t writer_pid;     // shared
+    std::uint32_t barrier_mode;   // shared
+    std::uint32_t medium_flags;
+    std::uint32_t reserved0;
+    std::uint64_t lineage;
+    std::array<std::byte, 40> reserved;
+};
+static_assert(sizeof(identity_line) == line_bytes);
+static_assert(offsetof(identity_line, epoch) == 0);
+static_assert(offsetof(identity_line, clean_epoch) == 8);
+static_assert(offsetof(identity_line, boot_id) == 16);
+static_assert(offsetof(identity_line, st_dev) == 32);
+static_assert(offsetof(identity_line, st_ino) == 40);
+static_assert(offsetof(identity_line, stream_bytes) == 48);
+static_assert(offsetof(identity_line, control_nonce) == 56);
+static_assert(offsetof(identity_line, writer_pid) == 64);
+static_assert(offsetof(identity_line, barrier_mode) == 68);
+static_assert(offsetof(identity_line, medium_flags) == 72);
+static_assert(offsetof(identity_line, reserved0) == 76);
+static_assert(offsetof(identity_line, lineage) == 80);
+static_assert(offsetof(identity_line, reserved) == 88);
+
+enum class barrier_mode : std::uint32_t {
+    membarrier = 1,  ///< the writer registered; a reader that is about to sleep makes the barrier for both
+    fence = 2,       ///< the writer fences after every commit store itself
+};
+
+inline constexpr std::uint32_t medium_error_flag = 1;
+
+/// Every appender writes it.
+struct stream_commit_line {
+    std::uint64_t timestamp;  // shared
+    std::array<std::byte, 120> reserved;
+};
+static_assert(sizeof(stream_commit_line) == line_bytes && offsetof(stream_commit_line, timestamp) == 0 &&
+              offsetof(stream_commit_line, reserved) == 8);
+
+struct stream_persist_line {
+    std::uint64_t timestamp;  // shared
+    std::array<std::byte, 120> reserved;
+};
+static_assert(sizeof(stream_persist_line) == line_bytes && offsetof(stream_persist_line, timestamp) == 0 &&
+              offsetof(stream_persist_line, reserved) == 8);
+
+struct stream_wake_line {
+    std::uint32_t committed;  // shared
+    std::uint32_t persisted;  // shared
+    std::array<std::byte, 120> reserved;
+};
+static_assert(sizeof(stream_wake_line) == line_bytes && offsetof(stream_wake_line, committed) == 0 &&
+              offsetof(stream_wake_line, persisted) == 4 && offsetof(stream_wake_line, reserved) == 8);
+
+/// At 512.
+struct shared_header {
+    identity_line identity;
+    stream_commit_line commit;
+    stream_persist_line persist;
+    stream_wake_line wake;
+};
+static_assert(sizeof(shared_header) == 512);
+static_assert(offsetof(shared_header, identity) == 0);
+static_assert(offsetof(shared_header, commit) == 128);
+static_assert(offsetof(shared_header, persist) == 256);
+static_assert(offsetof(shared_header, wake) == 384);
+
+/// Heads a run of region slots; the first is at 1024, further ones take blocks.
+struct segment_header {
+    std::uint64_t magic;
+    std::uint32_t index;
+    std::uint32_t slots;
+    std::uint64_t segment_bytes;  // in blocks, header included; of the first: up to the first block
+    std::uint32_t crc;            // over the 24 bytes before it
+    std::uint32_t reserved0;
+    std::uint64_t next;  // shared; offset | segment_link_tag, or 0; outside the CRC
+    std::array<std::byte, 88> reserved;
+};
+static_assert(sizeof(segment_header) == line_bytes);
+static_assert(offsetof(segment_header, magic) == 0);
+static_assert(offsetof(segment_header, index) == 8);
+static_assert(offsetof(segment_header, slots) == 12);
+static_assert(offsetof(segment_header, segment_bytes) == 16);
+static_assert(offsetof(segment_header, crc) == 24);
+static_assert(offsetof(segment_header, reserved0) == 28);
+static_assert(offsetof(segment_header, next) == 32);
+static_assert(offsetof(segment_header, reserved) == 40);
+
+/// In the low bits of a link (offsets are multiples of 64), so that no single flipped bit turns a link into "none".
+inline constexpr std::uint64_t segment_link_tag = 0x2b;
+inline constexpr std::uint64_t segment_link_mask = 0x3f;
+
+/// Low byte of a state word, the generation above it. Any two differ in at least two bits (none is one flip from
+/// another).
+enum class slot_state : std::uint8_t {
+    free = 0x00,  ///< never used (generation 0) or freed
+    live = 0x35,
+    clearing = 0xca,  ///< live again once emptied, under the generation beside it
+};
+
+[[nodiscard]] constexpr std::uint64_t state_word(std::uint64_t generation, slot_state state) noexcept {
+    return generation << 8 | static_cast<std::uint64_t>(state);
+}
+[[nodiscard]] constexpr std::uint64_t generation_of(std::uint64_t state_word) noexcept {
+    return state_word >> 8;
+}
+[[nodiscard]] constexpr slot_state state_of(std::uint64_t state_word) noexcept {
+    return static_cast<slot_state>(state_word & 0xff);
+}
+
+/// What a slot says of its region, changed at allocate, free and clear only.
+struct slot_cold {
+    std::uint64_t state;  // shared; outside the CRCs but for its generation
+    std::uint64_t extent_offset;
+    std::uint64_t extent_bytes;
+    std::uint64_t first_timestamp;
+    std::uint64_t creation_ns;
+    std::uint64_t chain_id;
+    std::uint32_t chain_sequence;
+    std::uint32_t flags;
+    std::uint32_t place_crc;  // over what clearing leaves alone: see format::place_crc
+    std::uint32_t crc;        // over the generation and all else: see format::cold_crc
+    std::array<char, 64> name;
+};
+static_assert(sizeof(slot_cold) == line_bytes);
+static_assert(offsetof(slot_cold, state) == 0);
+static_assert(offsetof(slot_cold, extent_offset) == 8);
+static_assert(offsetof(slot_cold, extent_bytes) == 16);
+static_assert(offsetof(slot_cold, first_timestamp) == 24);
+static_assert(offsetof(slot_cold, creation_ns) == 32);
+static_assert(offsetof(slot_cold, chain_id) == 40);
+static_assert(offsetof(slot_cold, chain_sequence) == 48);
+static_assert(offsetof(slot_cold, flags) == 52);
+static_assert(offsetof(slot_cold, place_crc) == 56);
+static_assert(offsetof(slot_cold, crc) == 60);
+static_assert(offsetof(slot_cold, name) == 64);
+
+/// Appenders write it.
+struct slot_commit_line {
+    std::uint64_t commit_offset;  // shared
+    std::uint64_t timestamp;      // shared; no entry before the commit offset has a greater one
+    std::uint32_t wake;           // shared
+    std::uint32_t reserved0;
+    std::array<std::byte, 104> reserved;
+};
+static_assert(sizeof(slot_commit_line) == line_bytes);
+static_assert(offsetof(slot_commit_line, commit_offset) == 0);
+static_assert(offsetof(slot_commit_line, timestamp) == 8);
+static_assert(offsetof(slot_commit_line, wake) == 16);
+static_assert(offsetof(slot_commit_line, reserved0) == 20);
+static_assert(offsetof(slot_commit_line, reserved) == 24);
+
+/// Whoever persists writes it.
+struct slot_persist_line {
+    std::uint64_t persisted_offset;  // shared
+    std::uint64_t timestamp;         // shared
+    std::uint32_t wake;              // shared
+    std::uint32_t reserved0;
+    std::array<std::byte, 104> reserved;
+};
+static_assert(sizeof(slot_persist_line) == line_bytes);
+static_assert(offsetof(slot_persist_line, persisted_offset) == 0);
+static_assert(offsetof(slot_persist_line, timestamp) == 8);
+static_assert(offsetof(slot_persist_line, wake) == 16);
+static_assert(offsetof(slot_persist_line, reserved0) == 20);
+static_assert(offsetof(slot_persist_line, reserved) == 24);
+
+struct region_slot {
+    slot_cold cold;
+    slot_commit_line commit;
+    slot_persist_line persist;
+};
+static_assert(sizeof(region_slot) == 384);
+static_assert(offsetof(region_slot, cold) == 0);
+static_assert(offsetof(region_slot, commit) == 128);
+static_assert(offsetof(region_slot, persist) == 256);
+
+/// The first bytes of a region's blocks: enough to salvage it without the table.
+struct extent_header {
+    std::uint64_t magic;
+    std::array<std::byte, 16> uuid;
+    std::uint64_t generation;
+    std::uint64_t extent_bytes;
+    std::uint64_t first_timestamp;
+    std::uint64_t extent_offset;
+    std::uint32_t flags;
+    std::uint32_t crc;  // over the 60 bytes before it
+};
+static_assert(sizeof(extent_header) == 64);
+static_assert(offsetof(extent_header, magic) == 0);
+static_assert(offsetof(extent_header, uuid) == 8);
+static_assert(offsetof(extent_header, generation) == 24);
+static_assert(offsetof(extent_header, extent_bytes) == 32);
+static_assert(offsetof(extent_header, first_timestamp) == 40);
+static_assert(offsetof(extent_header, extent_offset) == 48);
+static_assert(offsetof(extent_header, flags) == 56);
+static_assert(offsetof(extent_header, crc) == 60);
+
+/// Before every payload.
+struct entry_header {
+    std::uint32_t payload_bytes;
+    std::uint32_t crc;
+    std::uint64_t meta;  // see entry_meta
+};
+static_assert(sizeof(entry_header) == 16);
+static_assert(offsetof(entry_header, payload_bytes) == 0);
+static_assert(offsetof(entry_header, crc) == 4);
+static_assert(offsetof(entry_header, meta) == 8);
+
+template <class T>
+inline constexpr bool is_media_struct =
+    std::is_trivially_copyable_v<T>&& std::is_standard_layout_v<T>&& std::has_unique_object_representations_v<T>;
+static_assert(is_media_struct<superblock> && is_media_struct<shared_header> && is_media_struct<segment_header> &&
+              is_media_struct<region_slot> && is_media_struct<extent_header> && is_media_struct<entry_header>);
+
+inline constexpr std::uint64_t first_slots_offset = first_segment_offset + sizeof(segment_header);
+
+}  // namespace pmemstream::format

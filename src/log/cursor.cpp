@@ -1,0 +1,151 @@
+#include <pmemstream/cursor.hpp>
+
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+#include "src/log/reader_impl.hpp"
+#include "src/log/waiting.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pmemstream {
+
+using log::step;
+
+struct cursor::impl {
+    std::shared_ptr<reader::impl> of;
+    entry_walk walk;
+    cursor_options options;
+    ipc::slot_lease lease;
+    const ipc::control_file* leased_from = nullptr;  // where a lease was last asked for
+    bool shown_any = false;
+    result<void> status;
+
+    impl(std::shared_ptr<reader::impl> reader, entry_walk at, const cursor_options& how)
+        : of(std::move(reader)), walk(at), options(how) {
+        keep_registered();
+    }
+
+    /// Takes a slot; another one when the control file was made anew.
+    void keep_registered() {
+        if (!options.registered)
+            return;
+        const auto file = of->control->current();
+        if (file.get() == leased_from)
+            return;
+        leased_from = file.get();
+        lease = of->control->lease(walk.where().index(), walk.where().generation(), walk.position());
+    }
+
+    [[nodiscard]] result<std::optional<entry>> show() noexcept {
+        lease.move_to(walk.position());
+        shown_any = true;
+        return result<std::optional<entry>>(tl::in_place, std::in_place, walk.view(), walk.payload(),
+                                            walk.payload_bytes(), walk.shown_timestamp());
+    }
+
+    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_any() noexcept {
+        const step got = walk.next();
+        if (got == step::entry)
+            return show();
+        if (got == step::nothing_yet)
+            return std::nullopt;
+        return walk.failure(got);
+    }
+
+    [[nodiscard, gnu::always_inline]] result<std::optional<entry>> next() noexcept {
+        if (!walk.next_plain()) [[unlikely]]
+            return next_any();
+        return show();
+    }
+
+    [[nodiscard]] ipc::watched_words watch() const noexcept {
+        return {&walk.slot().commit.commit_offset, walk.limit(), &walk.slot().cold.state, walk.state()};
+    }
+
+    /// A region beyond the last door shares the stream's.
+    [[nodiscard]] log::waiting_place place() noexcept {
+        const bool own_door = walk.where().index() < ipc::region_doors;
+        return {of->control.get(), own_door ? &walk.slot().commit.wake : &of->file->header().wake.committed,
+                own_door ? walk.where().index() + 1 : 0, &lease};
+    }
+};
+
+cursor::cursor(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
+cursor::cursor(cursor&&) noexcept = default;
+cursor& cursor::operator=(cursor&&) noexcept = default;
+cursor::~cursor() = default;
+
+result<std::optional<entry>> cursor::next() noexcept {
+    return impl_->next();
+}
+
+result<std::optional<entry>> cursor::wait(std::chrono::nanoseconds timeout) noexcept {
+    auto& self = *impl_;
+    self.keep_registered();
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); }, self.place(), self.options,
+                         timeout);
+}
+
+std::optional<entry> cursor::next_or_status() noexcept {
+    auto got = impl_->next();
+    if (got) {
+        impl_->status = {};
+        return *got;
+    }
+    impl_->status = tl::unexpected(std::move(got.error()));
+    return std::nullopt;
+}
+
+const result<void>& cursor::status() const noexcept {
+    return impl_->status;
+}
+
+region cursor::where() const noexcept {
+    return impl_->walk.where();
+}
+
+offset cursor::position() const noexcept {
+    return pmemstream::offset{impl_->walk.position()};
+}
+
+timestamp cursor::last() const noexcept {
+    return impl_->shown_any ? pmemstream::timestamp{impl_->walk.last()} : pmemstream::timestamp::none;
+}
+
+cursor_lag cursor::lag() const noexcept {
+    const auto& line = impl_->walk.slot().commit;
+    const std::uint64_t committed = base::load_acquire(line.commit_offset);
+    const std::uint64_t newest = base::load_acquire(line.timestamp);
+    const std::uint64_t position = impl_->walk.position();
+    if (committed <= position)
+        return {};
+    return {newest - std::min(newest, impl_->walk.last()), committed - position};
+}
+
+bool cursor::registered() const noexcept {
+    return impl_->lease.held();
+}
+
+result<cursor> reader::follow(region where, const cursor_options& options) const {
+    auto walk = impl_->walk(where, options.check_crc);
+    if (!walk)
+        return tl::unexpected(std::move(walk.error()));
+    step got = step::nothing_yet;
+    if (!std::holds_alternative<from_oldest>(options.start))
+        got = walk->refresh();
+    if (got == step::entry || got == step::nothing_yet) {
+        if (std::holds_alternative<from_newest>(options.start))
+            walk->skip_to_newest();
+        else if (const auto* start = std::get_if<after>(&options.start))
+            got = walk->skip_after(to_uint(start->timestamp));
+        else if (const auto* at = std::get_if<at_offset>(&options.start); at && !walk->skip_to(to_uint(at->offset)))
+            return base::failure(errc::invalid_offset, "{}: region slot {}: no entry begins at offset {}",
+                                 impl_->file->name(), where.index(), to_uint(at->offset));
+    }
+    if (got != step::entry && got != step::nothing_yet)
+        return walk->failure(got);
+    return cursor(std::make_unique<cursor::impl>(impl_, *walk, options));
+}
+
+}  // namespace pmemstream

@@ -1,0 +1,143 @@
+#include "src/log/entry_walk.hpp"
+
+#include "src/base/checked.hpp"
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+
+namespace pmemstream {
+
+using base::load_acquire;
+using base::load_relaxed;
+using format::entry_fault;
+using log::step;
+
+entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& slot,
+                       const detail::generation_view& view, const format::slot_cold& cold, bool check_crc) noexcept
+    : file_(&file),
+      slot_(&slot),
+      view_(&view),
+      bytes_(file.bytes_at(0)),
+      state_(cold.state),
+      position_(cold.extent_offset + sizeof(format::extent_header)),
+      limit_(position_),
+      begin_(position_),
+      end_(cold.extent_offset + cold.extent_bytes),
+      last_(cold.first_timestamp == 0 ? 0 : cold.first_timestamp - 1),
+      seed_(format::entry_crc_seed(file.superblock().uuid, format::generation_of(cold.state))),
+      check_crc_(check_crc) {}
+
+step entry_walk::refresh() noexcept {
+    // [V2] acquire. Pairs with the release [V1] in append.cpp.
+    const std::uint64_t committed = load_acquire(slot_->commit.commit_offset);
+    // The offset belongs to our generation if the state word still does.
+    if (load_acquire(slot_->cold.state) != state_)
+        return step::gone;
+    if (committed < position_ || committed > end_ || !base::is_aligned(committed, 8)) {
+        fault_ = entry_fault::beyond_end;
+        return file_->medium().has_faulted() ? step::faulted : step::damaged;
+    }
+    limit_ = committed;
+    return position_ == limit_ ? step::nothing_yet : step::entry;
+}
+
+step entry_walk::judge(entry_fault fault) noexcept {
+    // What looks damaged may be the bytes of a later use of the blocks.
+    if (!still_ours())
+        return step::gone;
+    if (file_->medium().has_faulted())
+        return step::faulted;
+    fault_ = fault;
+    return step::damaged;
+}
+
+step entry_walk::next() noexcept {
+    for (;;) {
+        if (position_ == limit_) {
+            if (const step got = refresh(); got != step::entry)
+                return got;
+        }
+        const std::uint64_t room = limit_ - position_;
+        if (room < sizeof(format::entry_header)) [[unlikely]]
+            return judge(entry_fault::beyond_end);
+        const std::byte* const at = bytes_ + position_;
+        const auto& header = *reinterpret_cast<const format::entry_header*>(at);
+        const std::uint32_t payload_bytes = load_relaxed(header.payload_bytes);
+        const std::uint64_t meta = load_relaxed(header.meta);
+        if (const auto fault = format::check_header(payload_bytes, meta, room, last_); fault != entry_fault::none)
+            [[unlikely]]
+            return judge(fault);
+        if (check_crc_ && format::expected_crc(at, payload_bytes, meta, position_, seed_) != load_relaxed(header.crc))
+            [[unlikely]]
+            return judge(entry_fault::crc);
+        if (!still_ours()) [[unlikely]]
+            return step::gone;
+        if ((meta & format::entry_meta::filler_bit) != 0) [[unlikely]] {
+            position_ += format::entry_bytes(payload_bytes);
+            continue;
+        }
+        step_over(at, payload_bytes, meta);
+        return step::entry;
+    }
+}
+
+step entry_walk::skip_after(std::uint64_t timestamp) noexcept {
+    if (const step got = refresh(); got != step::entry)
+        return got;
+    // The writer stores the timestamp before the offset: loaded after it, it covers all that lies before the limit.
+    if (load_relaxed(slot_->commit.timestamp) <= timestamp) {
+        skip_to_newest();
+        return step::nothing_yet;
+    }
+    for (;;) {
+        const std::uint64_t position = position_;
+        const std::uint64_t last = last_;
+        const step got = next();
+        if (got == step::entry && last_ <= timestamp)
+            continue;
+        if (got == step::entry) {
+            position_ = position;
+            last_ = last;
+        }
+        return got;
+    }
+}
+
+bool entry_walk::skip_to(std::uint64_t offset) noexcept {
+    if (offset == limit_) {
+        position_ = offset;
+        return true;
+    }
+    if (offset < begin_ || offset > limit_ || !base::is_aligned(offset, 8) ||
+        limit_ - offset < sizeof(format::entry_header))
+        return false;
+    const std::byte* const at = bytes_ + offset;
+    const auto& header = *reinterpret_cast<const format::entry_header*>(at);
+    const std::uint32_t payload_bytes = load_relaxed(header.payload_bytes);
+    const std::uint64_t meta = load_relaxed(header.meta);
+    // Any payload may look like a header; one whose CRC fits the region, its generation and this very offset is one.
+    if (format::check_header(payload_bytes, meta, limit_ - offset, 0) != entry_fault::none ||
+        format::expected_crc(at, payload_bytes, meta, offset, seed_) != load_relaxed(header.crc))
+        return false;
+    position_ = offset;
+    return true;
+}
+
+tl::unexpected<error> entry_walk::failure(step why) const {
+    switch (why) {
+        case step::gone:
+            return base::failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared",
+                                 file_->name(), view_->region_index, format::generation_of(state_));
+        case step::faulted:
+            return base::failure(
+                errc::io,
+                "{}: region slot {}: part of the mapping is lost near offset {} (the file was truncated, "
+                "or the medium failed)",
+                file_->name(), view_->region_index, position_);
+        default:
+            return base::failure(errc::corrupt, "{}: region slot {}: damaged at offset {}: {}; committed up to {}",
+                                 file_->name(), view_->region_index, position_, format::to_string(fault_),
+                                 load_relaxed(slot_->commit.commit_offset));
+    }
+}
+
+}  // namespace pmemstream

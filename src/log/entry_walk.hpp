@@ -1,0 +1,108 @@
+#pragma once
+
+#include "src/base/mapped.hpp"
+#include "src/format/entry.hpp"
+#include "src/log/stream_file.hpp"
+
+#include <pmemstream/cursor.hpp>
+#include <pmemstream/result.hpp>
+#include <pmemstream/types.hpp>
+
+#include <cstdint>
+
+namespace pmemstream {
+
+namespace log {
+
+enum class step : std::uint8_t { entry, nothing_yet, gone, damaged, faulted };
+
+}  // namespace log
+
+/// A position in one region of a mapping that nobody vouches for: every offset and size is checked before it is used.
+/// Thread safety: none.
+class entry_walk {
+public:
+    /// `cold` as read_cold() gave it, `view` of the same generation.
+    entry_walk(const log::stream_file& file, const format::region_slot& slot, const detail::generation_view& view,
+               const format::slot_cold& cold, bool check_crc) noexcept;
+
+    /// Steps over the next entry, which shown() then is.
+    [[nodiscard]] log::step next() noexcept;
+    /// The usual case of next(), inline: false, and nothing done, where anything needs a closer look.
+    [[nodiscard, gnu::always_inline]] bool next_plain() noexcept;
+    /// The parts of the entry that was stepped over last, from which an `entry` is made where it is wanted: copying one
+    /// costs as much as the step.
+    [[nodiscard]] const detail::generation_view& view() const noexcept { return *view_; }
+    [[nodiscard]] const std::byte* payload() const noexcept { return payload_; }
+    [[nodiscard]] std::uint32_t payload_bytes() const noexcept { return payload_bytes_; }
+    [[nodiscard]] timestamp shown_timestamp() const noexcept { return timestamp{last_}; }
+    [[nodiscard]] entry shown() const noexcept { return {*view_, payload_, payload_bytes_, timestamp{last_}}; }
+    /// What went wrong, after next() gave something other than an entry or nothing.
+    [[nodiscard]] tl::unexpected<error> failure(log::step why) const;
+
+    /// Looks at the commit offset again: `entry` if something lies before it, else as next().
+    [[nodiscard]] log::step refresh() noexcept;
+
+    [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+    [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
+    [[nodiscard]] std::uint64_t last() const noexcept { return last_; }
+    [[nodiscard]] const format::region_slot& slot() const noexcept { return *slot_; }
+    [[nodiscard]] region where() const noexcept { return {view_->region_index, format::generation_of(state_)}; }
+    [[nodiscard]] std::uint64_t state() const noexcept { return state_; }
+
+    /// To the end of what is committed.
+    void skip_to_newest() noexcept { position_ = limit_; }
+    /// To the first entry with a greater timestamp. Gives `nothing_yet` where that is the end, or what is wrong.
+    [[nodiscard]] log::step skip_after(std::uint64_t timestamp) noexcept;
+    /// To an offset where an entry with a right CRC begins, or the end of what is committed. False: none does.
+    [[nodiscard]] bool skip_to(std::uint64_t offset) noexcept;
+
+private:
+    [[nodiscard]] log::step judge(format::entry_fault fault) noexcept;
+    // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp. Without it:
+    //       an entry of a later use of the blocks is shown as one of this region.
+    [[nodiscard]] bool still_ours() const noexcept {
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        return base::load_relaxed(slot_->cold.state) == state_;
+    }
+    void step_over(const std::byte* at, std::uint32_t payload_bytes, std::uint64_t meta) noexcept {
+        position_ += format::entry_bytes(payload_bytes);
+        last_ = format::entry_meta::timestamp(meta);
+        payload_ = at + sizeof(format::entry_header);
+        payload_bytes_ = payload_bytes;
+    }
+
+    const log::stream_file* file_;
+    const format::region_slot* slot_;
+    const detail::generation_view* view_;
+    const std::byte* bytes_;  // of the file
+    std::uint64_t state_;
+    std::uint64_t position_;
+    std::uint64_t limit_;  // a commit offset that was checked
+    std::uint64_t begin_;
+    std::uint64_t end_;
+    std::uint64_t last_ = 0;
+    std::uint32_t seed_;
+    bool check_crc_;
+    std::uint32_t payload_bytes_ = 0;
+    const std::byte* payload_ = nullptr;
+    format::entry_fault fault_ = format::entry_fault::none;
+};
+
+inline bool entry_walk::next_plain() noexcept {
+    const std::uint64_t room = limit_ - position_;
+    if (room < sizeof(format::entry_header) || check_crc_)
+        return false;
+    const std::byte* const at = bytes_ + position_;
+    const auto& header = *reinterpret_cast<const format::entry_header*>(at);
+    const std::uint32_t payload_bytes = base::load_relaxed(header.payload_bytes);
+    const std::uint64_t meta = base::load_relaxed(header.meta);
+    constexpr std::uint64_t unusual = format::entry_meta::reserved_mask | format::entry_meta::filler_bit;
+    if (format::entry_bytes(payload_bytes) > room || (meta & unusual) != 0 ||
+        format::entry_meta::timestamp(meta) <= last_ || !still_ours())
+        return false;
+    step_over(at, payload_bytes, meta);
+    return true;
+}
+
+}  // namespace pmemstream

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace pmemstream::log {
+
+/// A thread of the writer that does what must not cost the appender anything, a few times a second. It blocks every
+/// signal, so that the program's handlers run on the program's threads.
+class housekeeper {
+public:
+    static constexpr auto period = std::chrono::milliseconds(100);
+
+    /// `tick(n)` is called with n = 1, 2, … from start() until this is destroyed.
+    explicit housekeeper(std::function<void(unsigned)> tick);
+    /// An errno value, or 0.
+    [[nodiscard]] int start() noexcept;
+    ~housekeeper();
+    housekeeper(const housekeeper&) = delete;
+    housekeeper& operator=(const housekeeper&) = delete;
+
+private:
+    void run();
+    const std::function<void(unsigned)> tick_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    bool stop_ = false;
+    std::thread thread_;
+};
+
+}  // namespace pmemstream::log

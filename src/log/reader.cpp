@@ -1,0 +1,207 @@
+#include "ipc/control_file.hpp"
+#include "ipc/file_lock.hpp"
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+#include "src/base/unique_fd.hpp"
+#include "src/log/reader_impl.hpp"
+#include "src/log/recovery.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+
+namespace pmemstream {
+
+using base::failure;
+using base::load_acquire;
+
+namespace {
+
+std::string name_of_program() {
+    std::array<char, 64> name{};
+    const base::unique_fd fd(::open("/proc/self/comm", O_RDONLY | O_CLOEXEC));
+    const ssize_t got = fd ? ::read(fd.get(), name.data(), name.size() - 1) : 0;
+    std::string text(name.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+    if (!text.empty() && text.back() == '\n')
+        text.pop_back();
+    return text;
+}
+
+/// After a clean close everything committed is persisted; where the header says otherwise one of the two is damaged.
+result<void> check_clean_header(const log::stream_file& file) {
+    const auto& header = file.header();
+    const std::uint64_t clean = log::clean_epoch(header);
+    const std::uint64_t persisted = load_acquire(header.persist.timestamp);
+    const std::uint64_t committed = load_acquire(header.commit.timestamp);
+    if (committed > format::timestamp_max ||
+        (persisted != committed && clean != 0 && clean == log::clean_epoch(header)))
+        return failure(errc::corrupt,
+                       "{}: the header (offset {}) gives impossible timestamps: committed {}, persisted {}",
+                       file.name(), format::header_offset, committed, persisted);
+    return {};
+}
+
+}  // namespace
+
+namespace {
+
+/// After power loss, or of a copy taken in use, commit offsets may cover torn entries until a writer has recovered
+/// them.
+bool is_unrecovered(const log::stream_file& file) {
+    const auto now = log::current_identity(file);
+    return (!now || log::decide_trust(file.header().identity, *now) == log::trust::rescan) &&
+           !ipc::is_locked(file.fd(), false);
+}
+
+}  // namespace
+
+result<log::region_table> reader::impl::current_table() {
+    const std::lock_guard lock(mutex);
+    if (auto done = table.refresh(*file); !done)
+        return tl::unexpected(std::move(done.error()));
+    return table;
+}
+
+result<entry_walk> reader::impl::walk(region where, bool check_crc) {
+    auto now = current_table();
+    if (!now)
+        return tl::unexpected(std::move(now.error()));
+    if (auto info = log::describe_region(*file, *now, where); !info)
+        return tl::unexpected(std::move(info.error()));
+    auto cold = log::read_cold(*file, now->slot(where.index()), where.index(), true);
+    if (!cold)
+        return tl::unexpected(std::move(cold.error()));
+    if (!*cold || format::generation_of((*cold)->state) != where.generation())
+        return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file->name(),
+                       where.index(), where.generation());
+    return entry_walk(*file, now->slot(where.index()), view(now->slot(where.index()), where), **cold,
+                      check_crc || unrecovered);
+}
+
+const detail::generation_view& reader::impl::view(const format::region_slot& slot, region where) {
+    const std::lock_guard lock(mutex);
+    auto& kept = views[{where.index(), where.generation()}];
+    if (kept.file == nullptr)
+        kept = {file->bytes_at(0), &slot.cold.state, format::state_word(where.generation(), format::slot_state::live),
+                &file->medium().trouble(), where.index()};
+    return kept;
+}
+
+result<reader> reader::open(const std::filesystem::path& file, const reader_options& options) {
+    auto opened = log::stream_file::open(file, medium::access::read, options.allow_network_filesystem);
+    if (!opened)
+        return tl::unexpected(std::move(opened.error()));
+    auto self = std::make_shared<impl>();
+    self->file = std::move(*opened);
+    self->epoch_at_open = load_acquire(self->file->header().identity.epoch);
+    if (auto done = self->table.refresh(*self->file); !done)
+        return tl::unexpected(std::move(done.error()));
+    if (auto fine = check_clean_header(*self->file); !fine)
+        return tl::unexpected(std::move(fine.error()));
+    self->unrecovered = is_unrecovered(*self->file);
+    self->control = std::make_shared<ipc::reader_control>(self->file->path(), self->file->header(), self->file->owner(),
+                                                          options.without_control,
+                                                          options.name.empty() ? name_of_program() : options.name);
+    return reader(std::move(self));
+}
+
+stream_info reader::info() const {
+    auto table = impl_->current_table();
+    return log::describe_stream(*impl_->file, table ? *table : impl_->table);
+}
+
+timestamp reader::committed() const noexcept {
+    return timestamp{load_acquire(impl_->file->header().commit.timestamp)};
+}
+
+timestamp reader::persisted() const noexcept {
+    return timestamp{load_acquire(impl_->file->header().persist.timestamp)};
+}
+
+result<region> reader::find(std::string_view name) const {
+    auto table = impl_->current_table();
+    return table ? log::find_region(*impl_->file, *table, name) : tl::unexpected(std::move(table.error()));
+}
+
+result<region_info> reader::describe(region where) const {
+    auto table = impl_->current_table();
+    return table ? log::describe_region(*impl_->file, *table, where) : tl::unexpected(std::move(table.error()));
+}
+
+result<std::vector<region_info>> reader::regions() const {
+    auto table = impl_->current_table();
+    return table ? log::list_regions(*impl_->file, *table) : tl::unexpected(std::move(table.error()));
+}
+
+result<std::vector<extent_info>> reader::extents() const {
+    auto table = impl_->current_table();
+    if (!table)
+        return tl::unexpected(std::move(table.error()));
+    auto space = log::compute_free_space(*impl_->file, *table);
+    if (!space)
+        return tl::unexpected(std::move(space.error()));
+    auto regions = log::list_regions(*impl_->file, *table);
+    if (!regions)
+        return tl::unexpected(std::move(regions.error()));
+    std::vector<extent_info> all;
+    all.push_back({extent_info::use::metadata, offset{0}, impl_->file->superblock().data_offset, {}});
+    for (std::size_t i = 1; i < table->segments().size(); ++i)
+        all.push_back(
+            {extent_info::use::table_segment, offset{table->segments()[i].offset}, table->segments()[i].bytes, {}});
+    for (const auto& r : *regions)
+        all.push_back({extent_info::use::region, r.extent, r.extent_bytes, r.handle});
+    for (const auto& [begin, bytes] : space->runs())
+        all.push_back({extent_info::use::free, offset{begin}, bytes, {}});
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    return all;
+}
+
+writer_status reader::writer() const noexcept {
+    const auto& identity = impl_->file->header().identity;
+    writer_status status;
+    status.epoch = load_acquire(identity.epoch);
+    status.pid = load_acquire(identity.writer_pid);
+    status.restarted = status.epoch != impl_->epoch_at_open;
+    status.alive = ipc::is_locked(impl_->file->fd(), false);
+    return status;
+}
+
+control_state reader::control() const noexcept {
+    return impl_->control->state();
+}
+
+result<std::vector<registered_reader>> reader::registered() const {
+    const auto path = ipc::control_file::path_for(impl_->file->path());
+    // Opened anew: the locks of the description that this process' cursors hold do not conflict with themselves.
+    auto file = ipc::control_file::attach(path, load_acquire(impl_->file->header().identity.control_nonce),
+                                          impl_->file->owner(), false);
+    if (!file) {
+        if (file.error().code() == errc::not_found)
+            return std::vector<registered_reader>();
+        return tl::unexpected(std::move(file.error()));
+    }
+    return ipc::registered_readers(**file, (*file)->fd());
+}
+
+result<std::shared_ptr<void>> reader::block_writers() const {
+    auto no_word =
+        std::make_shared<std::uint32_t>(0);  // a reader may be used in a forked child; only the lock ends there
+    auto lock =
+        ipc::file_lock::take(impl_->file->path(), impl_->file->fd(), ipc::file_lock::kind::shared, no_word.get());
+    if (!lock)
+        return tl::unexpected(std::move(lock.error()));
+    return std::shared_ptr<void>(lock->release(), [no_word](void* held) { delete static_cast<ipc::file_lock*>(held); });
+}
+
+result<void> entry::read_into(std::vector<std::byte>& to) const {
+    to.assign(payload_, payload_ + payload_bytes_);
+    if (valid())
+        return {};
+    to.clear();
+    if (__atomic_load_n(view_->faulted, __ATOMIC_RELAXED) != 0)
+        return failure(errc::io, "the entry at offset {}: part of the mapping is lost", to_uint(offset()));
+    return failure(errc::region_gone, "the entry at offset {}: its region was freed or cleared", to_uint(offset()));
+}
+
+}  // namespace pmemstream

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "ipc/reader_control.hpp"
+#include "src/log/entry_walk.hpp"
+#include "src/log/region_table.hpp"
+#include "src/log/stream_file.hpp"
+
+#include <pmemstream/reader.hpp>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace pmemstream {
+
+/// Shared by a reader, its copies and its cursors.
+struct reader::impl {
+    std::shared_ptr<log::stream_file> file;
+    std::shared_ptr<ipc::reader_control> control;
+    std::uint64_t epoch_at_open = 0;
+    bool unrecovered = false;  // entries are shown only with their CRC checked
+    std::mutex mutex;          // over table, which grows as the links are followed
+    log::region_table table;
+
+    /// A copy of the table as it is now. Errors: corrupt.
+    [[nodiscard]] result<log::region_table> current_table();
+    std::map<std::pair<std::uint32_t, std::uint64_t>, detail::generation_view> views;  // for entries to point to
+
+    /// A walk over a live region, at its oldest entry. Errors: region_gone, corrupt.
+    [[nodiscard]] result<entry_walk> walk(region where, bool check_crc);
+    [[nodiscard]] const detail::generation_view& view(const format::region_slot& slot, region where);
+};
+
+}  // namespace pmemstream

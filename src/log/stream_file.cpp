@@ -1,0 +1,90 @@
+#include "src/log/stream_file.hpp"
+
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+#include "src/format/validate.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include <array>
+#include <cerrno>
+
+namespace pmemstream::log {
+
+using base::failure;
+using base::system_failure;
+
+result<void> check_filesystem(int fd, const std::string& file, bool allow_network_filesystem) {
+    struct known {
+        std::uint32_t magic;
+        const char* name;
+    };
+    // statfs(2); the constants are not all in the kernel's headers for user space.
+    static constexpr known refused[] = {
+        {0x6969, "NFS"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"}, {0x517b, "SMB"}, {0x01021997, "9p"}};
+    struct statfs fs {};
+    if (::fstatfs(fd, &fs) != 0)
+        return system_failure(errno, "{}: asking for its file system", file);
+    for (const auto& entry : refused)
+        if (static_cast<std::uint32_t>(fs.f_type) == entry.magic && !allow_network_filesystem)
+            return failure(
+                errc::unsupported_filesystem,
+                "{}: lies on {}, where stores of one machine do not reach mappings on another; allow network "
+                "file systems if only this machine uses it",
+                file, entry.name);
+    return {};
+}
+
+result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::path& file, medium::access mode,
+                                                       bool allow_network_filesystem) {
+    std::shared_ptr<stream_file> self(new stream_file);
+    self->name_ = file.string();
+    std::error_code no_directory;
+    const auto absolute = std::filesystem::absolute(file, no_directory);
+    self->path_ = no_directory ? self->name_ : absolute.string();
+    const std::string& name = self->name_;
+    const bool write = mode == medium::access::write;
+    // O_NONBLOCK: a FIFO of that name must not hang the caller.
+    self->fd_ = base::unique_fd(::open(name.c_str(), (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+    if (!self->fd_)
+        return system_failure(errno, "{}: opening the stream", name);
+    struct stat st {};
+    if (::fstat(self->fd(), &st) != 0)
+        return system_failure(errno, "{}: looking at it", name);
+    if (!S_ISREG(st.st_mode))
+        return failure(errc::not_a_file, "{}: a {}, not a file that can hold a stream", name,
+                       S_ISDIR(st.st_mode) ? "directory" : "special file");
+    if (auto fine = check_filesystem(self->fd(), name, allow_network_filesystem); !fine)
+        return tl::unexpected(std::move(fine.error()));
+    self->owner_ = st.st_uid;
+    self->file_mode_ = st.st_mode & 07777;
+    self->device_ = st.st_dev;
+    self->inode_ = st.st_ino;
+    const auto file_bytes = static_cast<std::uint64_t>(st.st_size);
+
+    // Read, not mapped, until the sizes are known to be right: a mapping beyond the end of a file faults.
+    std::array<std::byte, format::sector_bytes> sector{};
+    const ssize_t got = ::pread(self->fd(), sector.data(), sector.size(), format::superblock_offset);
+    if (got < 0)
+        return system_failure(errno, "{}: reading the superblock", name);
+    auto checked = format::check_superblock({sector.data(), static_cast<std::size_t>(got)}, file_bytes, name);
+    if (!checked)
+        return tl::unexpected(std::move(checked.error()));
+    self->superblock_ = *checked;
+    format::identity_line identity{};
+    if (::pread(self->fd(), &identity, sizeof identity, format::header_offset) != static_cast<ssize_t>(sizeof identity))
+        return system_failure(errno, "{}: reading the header", name);
+    auto stream_bytes = format::check_stream_bytes(identity.stream_bytes, self->superblock_, file_bytes, name);
+    if (!stream_bytes)
+        return tl::unexpected(std::move(stream_bytes.error()));
+
+    auto mapping = medium::mapping::map(self->fd(), *stream_bytes, mode, name);
+    if (!mapping)
+        return tl::unexpected(std::move(mapping.error()));
+    self->mapping_ = std::move(*mapping);
+    return self;
+}
+
+}  // namespace pmemstream::log

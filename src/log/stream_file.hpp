@@ -1,0 +1,76 @@
+#pragma once
+
+#include "src/base/unique_fd.hpp"
+#include "src/format/layout.hpp"
+#include "src/medium/mapping.hpp"
+
+#include <pmemstream/result.hpp>
+#include <pmemstream/types.hpp>
+
+#include <sys/types.h>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace pmemstream::log {
+
+/// The stream's file: opened, checked as far as superblock and sizes go, mapped.
+class stream_file {
+public:
+    /// Changes nothing. Errors: see reader::open.
+    [[nodiscard]] static result<std::shared_ptr<stream_file>> open(const std::filesystem::path& file,
+                                                                   medium::access mode, bool allow_network_filesystem);
+
+    /// As it was given, for messages.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// Absolute: the process may change its directory.
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] uid_t owner() const noexcept { return owner_; }
+    [[nodiscard]] mode_t file_mode() const noexcept { return file_mode_; }
+    [[nodiscard]] std::uint64_t device() const noexcept { return device_; }
+    [[nodiscard]] std::uint64_t inode() const noexcept { return inode_; }
+
+    /// As it was checked at open; it never changes.
+    [[nodiscard]] const format::superblock& superblock() const noexcept { return superblock_; }
+    [[nodiscard]] std::uint64_t stream_bytes() const noexcept { return mapping_->bytes(); }
+    [[nodiscard]] medium::mapping& medium() const noexcept { return *mapping_; }
+
+    [[nodiscard]] format::shared_header& header() const noexcept {
+        return at<format::shared_header>(format::header_offset);
+    }
+    [[nodiscard]] std::byte* bytes_at(std::uint64_t offset) const noexcept { return mapping_->data() + offset; }
+    /// The struct at an offset that was checked before.
+    template <class T>
+    [[nodiscard]] T& at(std::uint64_t offset) const noexcept {
+        return *reinterpret_cast<T*>(bytes_at(offset));
+    }
+    template <class T>
+    [[nodiscard]] std::uint64_t offset_of(const T& in_mapping) const noexcept {
+        return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&in_mapping) - mapping_->data());
+    }
+    /// Makes a struct in the mapping durable.
+    template <class T>
+    [[nodiscard]] result<void> persist(const T& in_mapping) const noexcept {
+        return mapping_->persist(offset_of(in_mapping), sizeof in_mapping);
+    }
+
+private:
+    stream_file() noexcept = default;
+
+    std::string name_;
+    std::string path_;
+    base::unique_fd fd_;
+    uid_t owner_ = 0;
+    mode_t file_mode_ = 0;
+    std::uint64_t device_ = 0;
+    std::uint64_t inode_ = 0;
+    format::superblock superblock_{};
+    std::unique_ptr<medium::mapping> mapping_;
+};
+
+/// Errors: unsupported_filesystem where mappings of two machines would not be coherent.
+[[nodiscard]] result<void> check_filesystem(int fd, const std::string& file, bool allow_network_filesystem);
+
+}  // namespace pmemstream::log

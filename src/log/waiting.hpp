@@ -1,0 +1,75 @@
+#pragma once
+
+#include "ipc/reader_control.hpp"
+
+#include <pmemstream/cursor.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+namespace pmemstream::log {
+
+/// Where a cursor sleeps and how it is to be seen.
+struct waiting_place {
+    ipc::reader_control* control = nullptr;
+    const std::uint32_t* wake = nullptr;
+    std::uint32_t door = 0;
+    ipc::slot_lease* lease = nullptr;
+};
+
+using steady = std::chrono::steady_clock;
+
+/// `limit` from now, without overflow: max stays max.
+inline steady::time_point deadline_after(steady::time_point now, std::chrono::nanoseconds limit) noexcept {
+    return limit > steady::time_point::max() - now ? steady::time_point::max() : now + limit;
+}
+
+/// Spins until the words moved (true) or `until` has passed.
+template <class Words>
+bool spin(const Words& words, steady::time_point until) noexcept {
+    for (;;) {
+        // A burst of plain looks between two looks at the clock: what comes is seen within a few nanoseconds.
+        for (int i = 0; i < 256; ++i)
+            if (words.moved())
+                return true;
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+        if (until != steady::time_point::max() && steady::now() >= until)
+            return false;
+    }
+}
+
+/// wait() of both cursors. `next()` looks once; `watch()` gives the words that move when looking again is worth it.
+template <class Next, class Watch>
+result<std::optional<entry>> wait_for(Next next, Watch watch, const waiting_place& place, const cursor_options& options,
+                                      std::chrono::nanoseconds timeout) noexcept {
+    auto got = next();
+    if (!got || *got || timeout <= std::chrono::nanoseconds::zero())
+        return got;
+    const auto deadline = deadline_after(steady::now(), timeout);
+    const auto longest =
+        options.sleep_max == sleep_for_ever
+            ? sleep_for_ever
+            : std::clamp(options.sleep_max, std::chrono::nanoseconds(1), std::chrono::nanoseconds(1'000'000'000));
+    unsigned polls = 0;
+    for (;;) {
+        const auto now = steady::now();
+        const auto spin_until = std::min(deadline, deadline_after(now, options.spin));
+        if (options.spin <= std::chrono::nanoseconds::zero() || !spin(watch(), spin_until)) {
+            const auto left =
+                deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - steady::now();
+            if (left <= std::chrono::nanoseconds::zero())
+                return next();
+            place.lease->set_asleep(true);
+            place.control->sleep(*place.wake, place.door, watch(), std::min(left, longest), polls);
+            place.lease->set_asleep(false);
+        }
+        got = next();
+        if (!got || *got)
+            return got;
+    }
+}
+
+}  // namespace pmemstream::log

@@ -1,0 +1,131 @@
+#pragma once
+
+#include "ipc/doorbell.hpp"
+#include "ipc/file_lock.hpp"
+#include "src/base/trouble.hpp"
+#include "src/format/layout.hpp"
+#include "src/log/housekeeper.hpp"
+#include "src/log/region_table.hpp"
+#include "src/log/stream_file.hpp"
+
+#include <pmemstream/writer.hpp>
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace pmemstream {
+
+namespace log {
+
+/// A reservation as the writer keeps it: claims are committed in the order in which they were made.
+struct claim {
+    enum class state : std::uint8_t { open, ready, abandoned };
+    std::uint64_t offset = 0;
+    std::uint32_t payload_bytes = 0;
+    std::uint32_t payload_crc_state = 0;
+    state now = state::open;
+};
+
+/// The open reservations of a region: those numbered [first, next), at their number modulo `max`.
+struct claim_ring {
+    static constexpr std::uint64_t max = 64;
+    std::array<claim, max> claims;
+    std::uint64_t first = 0;
+    std::uint64_t next = 0;
+    std::uint64_t end = 0;  // of the last claim; means something while one is open
+
+    [[nodiscard]] claim& operator[](std::uint64_t number) noexcept { return claims[number % max]; }
+};
+
+/// What an appender needs of a live region, at hand in one cache line. `state` 0: no live region in that slot.
+struct alignas(64) open_region {
+    std::uint64_t state = 0;
+    std::uint64_t committed = 0;  // == the commit offset
+    std::uint64_t end = 0;
+    format::region_slot* slot = nullptr;
+    std::uint32_t crc_seed = 0;
+    std::uint32_t door_offset = 0;  // from the stream's door, see ipc::doorbell
+    bool claimed = false;           // a reservation is open
+    std::unique_ptr<claim_ring> claims;
+};
+
+}  // namespace log
+
+struct writer::impl {
+    std::shared_ptr<log::stream_file> file;
+    std::unique_ptr<ipc::file_lock> lock;
+    log::region_table table;
+    std::vector<log::open_region> regions;  // by slot index
+    // What every append needs, without a way through three objects to each.
+    std::byte* base = nullptr;                  // of the mapping
+    std::uint32_t* trouble = nullptr;           // the mapping's word
+    std::uint64_t* stream_committed = nullptr;  // in the header
+    std::uint64_t epoch_bits = 0;
+    std::uint64_t next_timestamp = 1;
+    std::optional<log::free_space> space;
+    recovery_report report;
+    std::uint64_t epoch = 0;
+    std::uint64_t next_generation = 1;
+    std::optional<ipc::doorbell> bell;
+    std::string control_path;
+    mode_t control_mode = 0600;
+    std::mutex table_mutex;          // the housekeeper walks the table while a segment may be added
+    unsigned next_control_tick = 0;  // these two are the housekeeper's
+    unsigned control_pause = 1;
+    std::optional<log::housekeeper> keeper;
+
+    // writer.cpp
+    [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);
+    [[nodiscard]] result<void> close();
+    [[nodiscard]] result<void> take_over();
+    [[nodiscard]] result<void> note_medium(result<void> done);
+    [[nodiscard]] result<void> make_control_file();
+    void tend_control_file(unsigned tick);
+    void ring_everybody();
+
+    // region_allocation.cpp
+    void open_regions();
+    void open_region(std::uint32_t index);
+    [[nodiscard]] result<region> allocate(std::uint64_t size_bytes, std::string_view name);
+    [[nodiscard]] result<void> free(region where, bool force);
+    [[nodiscard]] result<region> clear(region where, bool force);
+    [[nodiscard]] result<std::uint32_t> free_slot();
+    [[nodiscard]] result<void> add_segment();
+    void ring_sleepers(std::uint32_t index) noexcept;
+    [[nodiscard]] result<void> check_free_of_users(region where) const;
+
+    // append.cpp
+    [[nodiscard]] result<timestamp> append_any(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> append_batch(region where,
+                                                 std::span<const std::span<const std::byte>> payloads) noexcept;
+    [[nodiscard]] result<std::pair<std::uint64_t, std::span<std::byte>>> reserve(region where,
+                                                                                 std::uint64_t payload_bytes) noexcept;
+    [[nodiscard]] result<timestamp> finish(region where, std::uint64_t number, log::claim::state how) noexcept;
+    /// Makes everything up to `end` visible. `newest`: the greatest timestamp in the region by then; all that were
+    /// given in the stream so far are committed with it.
+    void commit(log::open_region& region, std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept;
+    void store_commit(log::open_region& region, std::uint64_t end, std::uint64_t newest,
+                      std::uint64_t newest_of_stream) noexcept;
+    [[nodiscard]] result<timestamp> ring_after(std::uint32_t index, log::open_region& region, timestamp given) noexcept;
+
+    [[nodiscard]] bool in_trouble(std::uint32_t bits) const noexcept {
+        return (base::trouble::load(*trouble) & bits) != 0;
+    }
+    /// In a state to write at all: not closed, not a forked child, no fault of the mapping.
+    [[nodiscard]] bool usable() const noexcept { return !in_trouble(~base::trouble::fenced); }
+    [[nodiscard]] tl::unexpected<error> unusable() const;
+    /// Null: the handle's generation is gone.
+    [[nodiscard]] log::open_region* find_open(region where) noexcept {
+        if (where.index() >= regions.size()) [[unlikely]]
+            return nullptr;
+        auto& region = regions[where.index()];
+        return region.state == format::state_word(where.generation(), format::slot_state::live) ? &region : nullptr;
+    }
+    [[nodiscard]] tl::unexpected<error> gone(region where) const;
+};
+
+}  // namespace pmemstream
