@@ -83,9 +83,9 @@ void reader_control::attach_locked() noexcept {
     const std::uint64_t nonce = base::load_acquire(header_.identity.control_nonce);
     if (file_ && file_->lost()) {
         // Keep to polling until there is another file, instead of mapping the same stump again.
+        nonce_tried_ = file_->nonce();
         file_.reset();
         state_ = control_state::lost;
-        nonce_tried_ = nonce;
     }
     if (nonce == nonce_tried_)
         return;

@@ -17,7 +17,7 @@ struct cursor::impl {
     entry_walk walk;
     cursor_options options;
     ipc::slot_lease lease;
-    const ipc::control_file* leased_from = nullptr;  // where a lease was last asked for
+    std::shared_ptr<ipc::control_file> leased_from;  // where a lease was last asked for
     bool shown_any = false;
     result<void> status;
 
@@ -31,9 +31,9 @@ struct cursor::impl {
         if (!options.registered)
             return;
         const auto file = of->control->current();
-        if (file.get() == leased_from)
+        if (file == leased_from)
             return;
-        leased_from = file.get();
+        leased_from = file;
         lease = of->control->lease(walk.where().index(), walk.where().generation(), walk.position());
     }
 
@@ -83,8 +83,8 @@ result<std::optional<entry>> cursor::next() noexcept {
 result<std::optional<entry>> cursor::wait(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
     self.keep_registered();
-    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); }, self.place(), self.options,
-                         timeout);
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
+                         [&self] { self.keep_registered(); }, self.place(), self.options, timeout);
 }
 
 std::optional<entry> cursor::next_or_status() noexcept {

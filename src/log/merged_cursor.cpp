@@ -29,15 +29,17 @@ struct merged_cursor::impl {
 
     std::shared_ptr<reader::impl> of;
     cursor_options options;
-    std::vector<std::unique_ptr<source>> ready;  // a heap, smallest timestamp first
-    std::vector<std::unique_ptr<source>> idle;   // nothing committed behind their last entry yet
-    std::vector<std::uint64_t> joined;           // by slot index: the state word under which it joined
-    std::uint64_t horizon = 0;                   // all entries up to this timestamp are in `ready`, or shown
+    std::vector<std::unique_ptr<source>> ready;   // a heap, smallest timestamp first
+    std::vector<std::unique_ptr<source>> idle;    // nothing committed behind their last entry yet
+    std::vector<std::unique_ptr<source>> pulled;  // idle ones while look_further() asks each; kept for its capacity
+    log::region_table table;                      // this cursor's own, so that a look needs no lock and no copy
+    std::vector<std::uint64_t> joined;            // by slot index: the state word under which it joined
+    std::uint64_t horizon = 0;                    // all entries up to this timestamp are in `ready`, or shown
     std::uint64_t last = 0;
     std::vector<error> pending;  // to be told by the next calls, in place of entries; the last one stays if damaged
     bool damaged = false;
     ipc::slot_lease lease;
-    const ipc::control_file* leased_from = nullptr;
+    std::shared_ptr<ipc::control_file> leased_from;
     result<void> status;
 
     static bool later(const std::unique_ptr<source>& a, const std::unique_ptr<source>& b) noexcept {
@@ -48,9 +50,9 @@ struct merged_cursor::impl {
         if (!options.registered)
             return;
         const auto file = of->control->current();
-        if (file.get() == leased_from)
+        if (file == leased_from)
             return;
-        leased_from = file.get();
+        leased_from = file;
         lease = of->control->lease(ipc::all_regions, 0, last);
     }
 
@@ -70,24 +72,23 @@ struct merged_cursor::impl {
 
     /// Regions that were allocated since the last look. `start`: for those that are there when the cursor is made.
     [[nodiscard]] result<void> join_regions(const start_at& start) {
-        auto table = of->current_table();
-        if (!table)
-            return tl::unexpected(std::move(table.error()));
-        joined.resize(table->slots(), 0);
-        for (std::uint32_t i = 0; i < table->slots(); ++i) {
-            const std::uint64_t state = base::load_acquire(table->slot(i).cold.state);
+        if (auto done = table.refresh(*of->file); !done)
+            return done;
+        joined.resize(table.slots(), 0);
+        for (std::uint32_t i = 0; i < table.slots(); ++i) {
+            const std::uint64_t state = base::load_acquire(table.slot(i).cold.state);
             if (state == joined[i] || state == 0)
                 continue;
-            auto cold = log::read_cold(*of->file, table->slot(i), i, true);
+            auto cold = log::read_cold(*of->file, table.slot(i), i, true);
             if (!cold)
                 return tl::unexpected(std::move(cold.error()));
             if (!*cold || (*cold)->state == joined[i])
                 continue;
-            if (auto checked = log::read_region(*of->file, table->slot(i), i, **cold); !checked)
+            if (auto checked = log::read_region(*of->file, table.slot(i), i, **cold); !checked)
                 return tl::unexpected(std::move(checked.error()));
             auto from = std::make_unique<source>(
-                source{entry_walk(*of->file, table->slot(i),
-                                  of->view(table->slot(i), region(i, format::generation_of((*cold)->state))), **cold,
+                source{entry_walk(*of->file, table.slot(i),
+                                  of->view(table.slot(i), region(i, format::generation_of((*cold)->state))), **cold,
                                   options.check_crc || of->unrecovered),
                        {}});
             step got = step::nothing_yet;
@@ -97,6 +98,10 @@ struct merged_cursor::impl {
             if (got == step::entry || got == step::nothing_yet)
                 got = from->advance();
             joined[i] = (*cold)->state;
+            const std::size_t sources = ready.size() + idle.size() + pulled.size() + 1;
+            ready.reserve(sources);
+            idle.reserve(sources);
+            pulled.reserve(sources);
             put(std::move(from), got);
         }
         return {};
@@ -110,11 +115,12 @@ struct merged_cursor::impl {
             return false;
         if (auto done = join_regions(from_oldest{}); !done)
             return tl::unexpected(std::move(done.error()));
-        auto waiting = std::exchange(idle, {});
-        for (auto& from : waiting) {
+        pulled.swap(idle);
+        for (auto& from : pulled) {
             const step got = from->advance();
             put(std::move(from), got);
         }
+        pulled.clear();
         horizon = committed;
         return true;
     }
@@ -169,8 +175,8 @@ result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeou
     auto& self = *impl_;
     self.keep_registered();
     const log::waiting_place place{self.of->control.get(), &self.of->file->header().wake.committed, 0, &self.lease};
-    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); }, place, self.options,
-                         timeout);
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
+                         [&self] { self.keep_registered(); }, place, self.options, timeout);
 }
 
 std::optional<entry> merged_cursor::next_or_status() noexcept {

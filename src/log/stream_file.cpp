@@ -73,6 +73,11 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     if (!checked)
         return tl::unexpected(std::move(checked.error()));
     self->superblock_ = *checked;
+    if (write && checked->read_compatible_flags != 0)
+        return failure(
+            errc::unsupported_format,
+            "{}: unknown flags {:#x} in the superblock (offset {}): this library may read the stream, not write it",
+            name, checked->read_compatible_flags, offsetof(format::superblock, read_compatible_flags));
     format::identity_line identity{};
     if (::pread(self->fd(), &identity, sizeof identity, format::header_offset) != static_cast<ssize_t>(sizeof identity))
         return system_failure(errno, "{}: reading the header", name);

@@ -41,10 +41,11 @@ bool spin(const Words& words, steady::time_point until) noexcept {
     }
 }
 
-/// wait() of both cursors. `next()` looks once; `watch()` gives the words that move when looking again is worth it.
-template <class Next, class Watch>
-result<std::optional<entry>> wait_for(Next next, Watch watch, const waiting_place& place, const cursor_options& options,
-                                      std::chrono::nanoseconds timeout) noexcept {
+/// wait() of both cursors. `next()` looks once; `watch()` gives the words that move when looking again is worth it;
+/// `keep_registered()` moves over to a control file that was made anew while this slept.
+template <class Next, class Watch, class Register>
+result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_registered, const waiting_place& place,
+                                      const cursor_options& options, std::chrono::nanoseconds timeout) noexcept {
     auto got = next();
     if (!got || *got || timeout <= std::chrono::nanoseconds::zero())
         return got;
@@ -62,6 +63,7 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, const waiting_plac
                 deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - steady::now();
             if (left <= std::chrono::nanoseconds::zero())
                 return next();
+            keep_registered();
             place.lease->set_asleep(true);
             place.control->sleep(*place.wake, place.door, watch(), std::min(left, longest), polls);
             place.lease->set_asleep(false);
