@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace pmemstream {
@@ -130,7 +131,9 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
             return;
         const auto pause = poll_first * (1u << std::min(polls, poll_doublings_max));
         ++polls;
-        (void)futex_wait(wake, seen, std::min(limit, pause));
+        // Another sleeper's ring ends it early where a futex works at all.
+        if (futex_wait(wake, seen, std::min(limit, pause)) == futex_outcome::failed)
+            std::this_thread::sleep_for(std::min(limit, pause));
         return;
     }
     polls = 0;

@@ -70,7 +70,7 @@ private:
 /// Where a cursor begins.
 struct from_oldest {};
 struct from_newest {};  ///< behind everything committed so far
-struct after {          ///< at the first entry with a greater timestamp; behind everything if there is none
+struct after {          ///< at the first entry with a greater timestamp, there already or yet to come
     pmemstream::timestamp timestamp;
 };
 struct at_offset {  ///< at the entry whose header is there (or at the commit offset): one region only

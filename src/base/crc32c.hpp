@@ -1,6 +1,6 @@
 #pragma once
+
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -25,6 +25,7 @@ inline constexpr std::uint64_t block_bytes_min = 64;
 inline constexpr std::uint64_t block_bytes_max = std::uint64_t{1} << 30;
 inline constexpr std::uint64_t stream_bytes_max = std::uint64_t{1} << 56;
 inline constexpr std::uint32_t region_slots_max = 1u << 20;
+inline constexpr std::uint64_t generation_max = (std::uint64_t{1} << 56) - 1;
 inline constexpr std::uint64_t timestamp_max = (std::uint64_t{1} << 52) - 1;
 
 /// At 0, alone in its sector, written once.

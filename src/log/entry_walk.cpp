@@ -24,7 +24,8 @@ entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& 
       end_(cold.extent_offset + cold.extent_bytes),
       last_(cold.first_timestamp == 0 ? 0 : cold.first_timestamp - 1),
       seed_(format::entry_crc_seed(file.superblock().uuid, format::generation_of(cold.state))),
-      check_crc_(check_crc) {}
+      check_crc_(check_crc),
+      careful_(check_crc) {}
 
 step entry_walk::refresh() noexcept {
     // [V2] acquire. Pairs with the release [V1] in append.cpp.
@@ -76,30 +77,23 @@ step entry_walk::next() noexcept {
             continue;
         }
         step_over(at, payload_bytes, meta);
+        if (last_ <= floor_)
+            continue;
+        floor_ = 0;
+        careful_ = check_crc_;
         return step::entry;
     }
 }
 
 step entry_walk::skip_after(std::uint64_t timestamp) noexcept {
+    floor_ = timestamp;
+    careful_ = true;
     if (const step got = refresh(); got != step::entry)
         return got;
     // The writer stores the timestamp before the offset: loaded after it, it covers all that lies before the limit.
-    if (load_relaxed(slot_->commit.timestamp) <= timestamp) {
+    if (load_relaxed(slot_->commit.timestamp) <= timestamp)
         skip_to_newest();
-        return step::nothing_yet;
-    }
-    for (;;) {
-        const std::uint64_t position = position_;
-        const std::uint64_t last = last_;
-        const step got = next();
-        if (got == step::entry && last_ <= timestamp)
-            continue;
-        if (got == step::entry) {
-            position_ = position;
-            last_ = last;
-        }
-        return got;
-    }
+    return step::nothing_yet;
 }
 
 bool entry_walk::skip_to(std::uint64_t offset) noexcept {

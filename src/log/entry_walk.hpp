@@ -52,7 +52,8 @@ public:
 
     /// To the end of what is committed.
     void skip_to_newest() noexcept { position_ = limit_; }
-    /// To the first entry with a greater timestamp. Gives `nothing_yet` where that is the end, or what is wrong.
+    /// To the first entry with a greater timestamp, whenever it comes. Gives `nothing_yet` where that is the end, or
+    /// what is wrong.
     [[nodiscard]] log::step skip_after(std::uint64_t timestamp) noexcept;
     /// To an offset where an entry with a right CRC begins, or the end of what is committed. False: none does.
     [[nodiscard]] bool skip_to(std::uint64_t offset) noexcept;
@@ -84,6 +85,8 @@ private:
     std::uint64_t last_ = 0;
     std::uint32_t seed_;
     bool check_crc_;
+    bool careful_;             // next_plain() leaves it to next(): CRCs are checked, or there is a floor
+    std::uint64_t floor_ = 0;  // entries up to this timestamp are passed over
     std::uint32_t payload_bytes_ = 0;
     const std::byte* payload_ = nullptr;
     format::entry_fault fault_ = format::entry_fault::none;
@@ -91,7 +94,7 @@ private:
 
 inline bool entry_walk::next_plain() noexcept {
     const std::uint64_t room = limit_ - position_;
-    if (room < sizeof(format::entry_header) || check_crc_)
+    if (room < sizeof(format::entry_header) || careful_)
         return false;
     const std::byte* const at = bytes_ + position_;
     const auto& header = *reinterpret_cast<const format::entry_header*>(at);

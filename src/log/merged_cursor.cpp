@@ -81,11 +81,11 @@ struct merged_cursor::impl {
                 continue;
             auto cold = log::read_cold(*of->file, table.slot(i), i, true);
             if (!cold)
-                return tl::unexpected(std::move(cold.error()));
+                return of->file->blame(std::move(cold.error()));
             if (!*cold || (*cold)->state == joined[i])
                 continue;
             if (auto checked = log::read_region(*of->file, table.slot(i), i, **cold); !checked)
-                return tl::unexpected(std::move(checked.error()));
+                return of->file->blame(std::move(checked.error()));
             auto from = std::make_unique<source>(
                 source{entry_walk(*of->file, table.slot(i),
                                   of->view(table.slot(i), region(i, format::generation_of((*cold)->state))), **cold,
@@ -113,7 +113,7 @@ struct merged_cursor::impl {
         const std::uint64_t committed = base::load_acquire(of->file->header().commit.timestamp);
         if (committed == horizon)
             return false;
-        if (auto done = join_regions(from_oldest{}); !done)
+        if (auto done = join_regions(after{pmemstream::timestamp{last}}); !done)
             return tl::unexpected(std::move(done.error()));
         pulled.swap(idle);
         for (auto& from : pulled) {

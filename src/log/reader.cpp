@@ -46,6 +46,11 @@ result<void> check_clean_header(const log::stream_file& file) {
 
 namespace {
 
+template <class T>
+result<T> blamed(const log::stream_file& file, result<T> got) {
+    return got ? std::move(got) : file.blame(std::move(got.error()));
+}
+
 /// After power loss, or of a copy taken in use, commit offsets may cover torn entries until a writer has recovered
 /// them.
 bool is_unrecovered(const log::stream_file& file) {
@@ -66,12 +71,12 @@ result<log::region_table> reader::impl::current_table() {
 result<entry_walk> reader::impl::walk(region where, bool check_crc) {
     auto now = current_table();
     if (!now)
-        return tl::unexpected(std::move(now.error()));
+        return file->blame(std::move(now.error()));
     if (auto info = log::describe_region(*file, *now, where); !info)
-        return tl::unexpected(std::move(info.error()));
+        return file->blame(std::move(info.error()));
     auto cold = log::read_cold(*file, now->slot(where.index()), where.index(), true);
     if (!cold)
-        return tl::unexpected(std::move(cold.error()));
+        return file->blame(std::move(cold.error()));
     if (!*cold || format::generation_of((*cold)->state) != where.generation())
         return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file->name(),
                        where.index(), where.generation());
@@ -121,29 +126,31 @@ timestamp reader::persisted() const noexcept {
 
 result<region> reader::find(std::string_view name) const {
     auto table = impl_->current_table();
-    return table ? log::find_region(*impl_->file, *table, name) : tl::unexpected(std::move(table.error()));
+    return table ? blamed(*impl_->file, log::find_region(*impl_->file, *table, name))
+                 : impl_->file->blame(table.error());
 }
 
 result<region_info> reader::describe(region where) const {
     auto table = impl_->current_table();
-    return table ? log::describe_region(*impl_->file, *table, where) : tl::unexpected(std::move(table.error()));
+    return table ? blamed(*impl_->file, log::describe_region(*impl_->file, *table, where))
+                 : impl_->file->blame(table.error());
 }
 
 result<std::vector<region_info>> reader::regions() const {
     auto table = impl_->current_table();
-    return table ? log::list_regions(*impl_->file, *table) : tl::unexpected(std::move(table.error()));
+    return table ? blamed(*impl_->file, log::list_regions(*impl_->file, *table)) : impl_->file->blame(table.error());
 }
 
 result<std::vector<extent_info>> reader::extents() const {
     auto table = impl_->current_table();
     if (!table)
-        return tl::unexpected(std::move(table.error()));
+        return impl_->file->blame(std::move(table.error()));
     auto space = log::compute_free_space(*impl_->file, *table);
     if (!space)
-        return tl::unexpected(std::move(space.error()));
+        return impl_->file->blame(std::move(space.error()));
     auto regions = log::list_regions(*impl_->file, *table);
     if (!regions)
-        return tl::unexpected(std::move(regions.error()));
+        return impl_->file->blame(std::move(regions.error()));
     std::vector<extent_info> all;
     all.push_back({extent_info::use::metadata, offset{0}, impl_->file->superblock().data_offset, {}});
     for (std::size_t i = 1; i < table->segments().size(); ++i)

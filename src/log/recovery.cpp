@@ -157,8 +157,30 @@ struct recovered_region {
     std::uint64_t end_of_region = 0;
     std::uint64_t end = 0;
     std::uint64_t timestamp = 0;
+    std::vector<std::uint64_t> stale = {};  // offsets of whole entries behind the end
     bool clearing = false;
 };
+
+/// Whole entries that lie behind a region's end, as far as lengths can be believed. The epoch in an entry has eight
+/// bits only: 256 writers later what was cut would look new again, if it were left.
+std::vector<std::uint64_t> find_stale(const stream_file& file, const format::region_slot& slot,
+                                      const format::slot_cold& cold, std::uint64_t end) {
+    constexpr unsigned steps_max = 4096;
+    const std::uint64_t end_of_region = cold.extent_offset + cold.extent_bytes;
+    const std::uint32_t seed = format::entry_crc_seed(file.superblock().uuid, format::generation_of(slot.cold.state));
+    std::vector<std::uint64_t> stale;
+    for (unsigned i = 0; i < steps_max && end_of_region - end >= sizeof(format::entry_header); ++i) {
+        format::entry_header header{};
+        std::memcpy(&header, file.bytes_at(end), sizeof header);
+        const std::uint64_t bytes = format::entry_bytes(header.payload_bytes);
+        if (header.meta == 0 || bytes > end_of_region - end)
+            break;
+        if (header.crc == format::expected_crc(file.bytes_at(end), header.payload_bytes, header.meta, end, seed))
+            stale.push_back(end);
+        end += bytes;
+    }
+    return stale;
+}
 
 /// Row by row, what a region's end is. Stores nothing.
 result<recovered_region> judge_region(const stream_file& file, format::region_slot& slot, std::uint32_t index,
@@ -176,6 +198,8 @@ result<recovered_region> judge_region(const stream_file& file, format::region_sl
             return tl::unexpected(std::move(info.error()));
         found.end = committed;
         found.timestamp = slot.commit.timestamp;
+        if (row == trust::process_died)
+            found.stale = find_stale(file, slot, cold, found.end);
         return found;
     }
     // [P10] What lies before the persisted offset is on the medium, whole; the scan begins there. Pairs with [P9] in
@@ -192,6 +216,7 @@ result<recovered_region> judge_region(const stream_file& file, format::region_sl
     };
     const auto scanned = scan(input);
     found.end = scanned.end;
+    found.stale = find_stale(file, slot, cold, found.end);
     found.timestamp = std::max(scanned.timestamp, slot.persist.timestamp);
     report.entries_recovered += scanned.entries;
     report.regions_cut += scanned.cut ? 1 : 0;
@@ -224,6 +249,12 @@ result<void> settle_region(stream_file& file, const recovered_region& region) {
     // scan().
     //      Without it: after power loss the cut entry is back behind a shorter region, as if it had been committed.
     //      Flushed even if it read as zero: an earlier opening may have stored that and been killed before its flush.
+    // What lies behind goes first, from the back: cut short, the next opening finds its way through what is left.
+    for (auto offset = region.stale.rbegin(); offset != region.stale.rend(); ++offset) {
+        std::memset(file.bytes_at(*offset), 0, sizeof(format::entry_header));
+        if (auto done = file.medium().persist(*offset, sizeof(format::entry_header)); !done)
+            return done;
+    }
     const std::uint64_t zeroed = zero_end(file, region.end, region.end_of_region);
     if (auto done = file.medium().persist(region.end, zeroed); !done)
         return done;

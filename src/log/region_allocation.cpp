@@ -59,6 +59,8 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
     if (!extent_bytes || *extent_bytes > file->stream_bytes())
         return failure(errc::too_large, "{}: a region of {} bytes in a stream of {}", file->name(), size_bytes,
                        file->stream_bytes());
+    if (next_generation > format::generation_max)
+        return refuse_generations();
     const auto index = free_slot();
     if (!index)
         return tl::unexpected(index.error());
@@ -88,6 +90,10 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
         return tl::unexpected(std::move(done.error()));
     base::die_at(base::kill_point::allocate_done);
     return region(*index, generation);
+}
+
+tl::unexpected<error> writer::impl::refuse_generations() const {
+    return failure(errc::exhausted, "{}: all generations up to {} are used", file->name(), format::generation_max);
 }
 
 result<std::uint32_t> writer::impl::free_slot() {
@@ -198,6 +204,8 @@ result<region> writer::impl::clear(region where, bool force) {
         return gone(where);
     if (auto unused = force ? result<void>() : check_free_of_users(where); !unused)
         return tl::unexpected(std::move(unused.error()));
+    if (next_generation > format::generation_max)
+        return refuse_generations();
     auto& slot = *opened->slot;
     const std::uint64_t generation = next_generation++;
     opened->state = 0;

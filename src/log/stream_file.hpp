@@ -50,6 +50,9 @@ public:
     [[nodiscard]] std::uint64_t offset_of(const T& in_mapping) const noexcept {
         return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&in_mapping) - mapping_->data());
     }
+    /// The error as it is, but `io` where it says `corrupt` of a mapping part of which is lost: zeros that the fault
+    /// guard put there are no damage.
+    [[nodiscard]] tl::unexpected<error> blame(error what) const;
     /// Makes a struct in the mapping durable.
     template <class T>
     [[nodiscard]] result<void> persist(const T& in_mapping) const noexcept {

@@ -94,6 +94,7 @@ struct writer::impl {
     [[nodiscard]] result<void> free(region where, bool force);
     [[nodiscard]] result<region> clear(region where, bool force);
     [[nodiscard]] result<std::uint32_t> free_slot();
+    [[nodiscard]] tl::unexpected<error> refuse_generations() const;
     [[nodiscard]] result<void> add_segment();
     void ring_sleepers(std::uint32_t index) noexcept;
     [[nodiscard]] result<void> check_free_of_users(region where) const;

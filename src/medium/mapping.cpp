@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <cerrno>
 #include <cstdlib>
+#include <vector>
 
 namespace pmemstream::medium {
 
@@ -57,7 +58,20 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
             return fail(code, "preparing to map");
 
     std::unique_ptr<mapping> self(new mapping);
-    if (const int code = pmem2_map_new(&self->map_, config, source); code != 0)
+    // In a forked child libpmem2 still counts its parent's mappings, which the child does not have, and refuses
+    // addresses among them. So the address that the kernel proposed is taken by something else while it proposes
+    // another.
+    std::vector<void*> taken;
+    int code = 0;
+    while ((code = pmem2_map_new(&self->map_, config, source)) == PMEM2_E_MAPPING_EXISTS && taken.size() < 64) {
+        void* const place = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (place == MAP_FAILED)
+            break;
+        taken.push_back(place);
+    }
+    for (void* const place : taken)
+        ::munmap(place, bytes);
+    if (code != 0)
         return fail(code, "mapping");
     cleanup();
     self->data_ = static_cast<std::byte*>(pmem2_map_get_address(self->map_));

@@ -142,6 +142,7 @@ TEST_CASE("the published vectors hold for every implementation") {
     }
     CHECK(base::crc32c(digits.data(), digits.size()) == check_value);
     CHECK(base::crc32c(nullptr, 0) == 0);
+    CHECK(base::crc32c_copy(7, nullptr, nullptr, 0) == 7);
 }
 
 TEST_CASE("the portable version agrees with the definition at every length and alignment") {

@@ -1,0 +1,283 @@
+#include "src/format/entry.hpp"
+#include "src/format/layout.hpp"
+#include "src/format/validate.hpp"
+#include "tests/support/expect.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+using namespace pmemstream;
+using namespace pmemstream::format;
+using test::code_of;
+
+constexpr std::uint64_t stream_bytes = 1 << 20;
+
+superblock some_superblock() {
+    superblock block{};
+    block.magic = magic_stream;
+    block.version = version;
+    block.struct_bytes = sizeof block;
+    block.block_bytes = 64;
+    block.initial_stream_bytes = stream_bytes;
+    block.first_segment_slots = 18;
+    block.slot_bytes = sizeof(region_slot);
+    block.uuid[0] = std::byte{7};
+    block.header_offset = header_offset;
+    block.table_offset = first_segment_offset;
+    block.data_offset = 8064;
+    block.crc = superblock_crc(block);
+    return block;
+}
+
+std::string checked(const superblock& block, std::uint64_t file_bytes = stream_bytes) {
+    std::vector<std::byte> sector(std::min<std::uint64_t>(sector_bytes, file_bytes));
+    std::memcpy(sector.data(), &block, std::min(sector.size(), sizeof block));
+    return code_of(check_superblock(sector, file_bytes, "file"));
+}
+
+TEST_CASE("check_superblock takes what create writes, and every flipped bit of it is refused") {
+    const auto block = some_superblock();
+    CHECK(checked(block) == "ok");
+    CHECK(checked(block, stream_bytes - 1) == "truncated");
+    CHECK(checked(block, 511) == "truncated");
+    CHECK(checked(block, 7) == "not_a_stream");
+    CHECK(code_of(check_superblock({}, 0, "file")) == "not_a_stream");
+    unsigned refused = 0;
+    for (std::size_t bit = 0; bit < 8 * sizeof block; ++bit) {
+        auto flipped = block;
+        reinterpret_cast<unsigned char*>(&flipped)[bit / 8] ^= static_cast<unsigned char>(1u << bit % 8);
+        refused += checked(flipped) == (bit < 64 ? "not_a_stream" : "corrupt") ? 1 : 0;
+    }
+    CHECK(refused == 8 * sizeof block);
+}
+
+TEST_CASE("the current size of a stream lies between its first size and the file's") {
+    const auto block = some_superblock();
+    CHECK(code_of(check_stream_bytes(stream_bytes, block, stream_bytes, "file")) == "ok");
+    CHECK(code_of(check_stream_bytes(stream_bytes + 4096, block, stream_bytes + 4096, "file")) == "ok");
+    CHECK(code_of(check_stream_bytes(stream_bytes + 4096, block, stream_bytes, "file")) == "truncated");
+    CHECK(code_of(check_stream_bytes(stream_bytes - 4096, block, stream_bytes, "file")) == "corrupt");
+    CHECK(code_of(check_stream_bytes(stream_bytes + 64, block, 2 * stream_bytes, "file")) == "corrupt");
+    CHECK(code_of(check_stream_bytes(stream_bytes_max + 4096, block, ~std::uint64_t{0}, "file")) == "corrupt");
+}
+
+segment_header some_segment(std::uint32_t index, std::uint32_t slots, std::uint64_t bytes) {
+    segment_header segment{};
+    segment.magic = magic_segment;
+    segment.index = index;
+    segment.slots = slots;
+    segment.segment_bytes = bytes;
+    segment.crc = segment_crc(segment);
+    return segment;
+}
+
+TEST_CASE("a table segment must be whole, in order and inside the stream") {
+    const auto block = some_superblock();
+    const auto at = [&](const segment_header& segment, std::uint64_t offset, std::uint32_t index) {
+        return code_of(check_segment(segment, offset, index, block, stream_bytes, "file"));
+    };
+    const auto first = some_segment(0, 18, 8064 - 1024);
+    CHECK(at(first, 1024, 0) == "ok");
+    CHECK(at(first, 1024, 1) == "corrupt");
+    CHECK(at(some_segment(0, 17, 8064 - 1024), 1024, 0) == "corrupt");
+    CHECK(at(some_segment(0, 18, 8064), 1024, 0) == "corrupt");
+    const auto second = some_segment(1, 64, 24704);
+    CHECK(at(second, 8064, 1) == "ok");
+    CHECK(at(second, stream_bytes - 24704, 1) == "ok");
+    CHECK(at(second, stream_bytes - 24704 + 64, 1) == "corrupt");
+    CHECK(at(some_segment(1, 0, 24704), 8064, 1) == "corrupt");
+    CHECK(at(some_segment(1, 65, 24704), 8064, 1) == "corrupt");
+    CHECK(at(some_segment(1, 64, 24705), 8064, 1) == "corrupt");
+    CHECK(at(some_segment(1, ~0u, ~std::uint64_t{63}), 8064, 1) == "corrupt");
+    auto damaged = second;
+    damaged.crc ^= 1;
+    CHECK(at(damaged, 8064, 1) == "corrupt");
+    damaged = second;
+    damaged.magic ^= 1;
+    damaged.crc = segment_crc(damaged);
+    CHECK(at(damaged, 8064, 1) == "corrupt");
+}
+
+TEST_CASE("a link to the next segment leads to a block or nowhere") {
+    const auto block = some_superblock();
+    const auto follow = [&](std::uint64_t link) { return check_segment_link(link, block, stream_bytes, "file"); };
+    CHECK(follow(0).value() == 0);
+    CHECK(follow(8064 | segment_link_tag).value() == 8064);
+    CHECK(code_of(follow(8064)) == "corrupt");
+    CHECK(code_of(follow(1024 | segment_link_tag)) == "corrupt");
+    CHECK(code_of(follow(segment_link_tag)) == "corrupt");
+    CHECK(code_of(follow(stream_bytes | segment_link_tag)) == "corrupt");
+    CHECK(code_of(follow((stream_bytes - 64) | segment_link_tag)) == "corrupt");
+    CHECK(code_of(follow(~std::uint64_t{63} | segment_link_tag)) == "corrupt");
+    for (unsigned bit = 0; bit < 64; ++bit)
+        CHECK(follow((8064 | segment_link_tag) ^ (std::uint64_t{1} << bit)).value_or(1) != 0);
+}
+
+slot_cold some_cold(std::string_view name = "name") {
+    slot_cold cold{};
+    cold.state = state_word(5, slot_state::live);
+    cold.extent_offset = 8064;
+    cold.extent_bytes = 640;
+    cold.first_timestamp = 3;
+    std::ranges::copy(name, cold.name.begin());
+    cold.place_crc = place_crc(cold);
+    cold.crc = cold_crc(cold, 5);
+    return cold;
+}
+
+std::string checked(slot_cold cold, bool with_right_crc = true) {
+    if (with_right_crc) {
+        cold.place_crc = place_crc(cold);
+        cold.crc = cold_crc(cold, generation_of(cold.state));
+    }
+    return code_of(check_cold(cold, 0, some_superblock(), stream_bytes, "file"));
+}
+
+TEST_CASE("a slot's cold part must verify and give an extent of whole blocks inside the stream") {
+    CHECK(checked(some_cold(), false) == "ok");
+    CHECK(name_of(some_cold()) == "name");
+    CHECK(name_of(some_cold("")).empty());
+    auto cold = some_cold();
+    cold.extent_bytes = 128;
+    CHECK(checked(cold, false) == "corrupt");
+    CHECK(checked(cold) == "ok");
+    cold.state = state_word(6, slot_state::live);
+    CHECK(checked(cold, false) == "corrupt");
+    for (const auto& [offset, bytes] :
+         std::vector<std::pair<std::uint64_t, std::uint64_t>>{{8000, 640},
+                                                              {8065, 640},
+                                                              {8064, 64},
+                                                              {8064, 641},
+                                                              {8064, stream_bytes},
+                                                              {stream_bytes, 640},
+                                                              {stream_bytes - 64, 128},
+                                                              {~std::uint64_t{63}, 640},
+                                                              {8064, ~std::uint64_t{63}}}) {
+        cold = some_cold();
+        cold.extent_offset = offset;
+        cold.extent_bytes = bytes;
+        CHECK(checked(cold) == "corrupt");
+    }
+    cold = some_cold();
+    cold.flags = 1;
+    CHECK(checked(cold) == "unsupported_format");
+    cold = some_cold();
+    cold.name.fill('n');
+    CHECK(checked(cold) == "corrupt");
+    cold = some_cold();
+    cold.state = (std::uint64_t{5} << 8) | 0x55;
+    CHECK(checked(cold) == "corrupt");
+}
+
+TEST_CASE("while a region is being cleared only its place is certain") {
+    auto cold = some_cold();
+    cold.state = state_word(9, slot_state::clearing);
+    CHECK(checked(cold, false) == "ok");
+    cold.first_timestamp = 77;
+    CHECK(checked(cold, false) == "ok");
+    cold.extent_bytes += 64;
+    CHECK(checked(cold, false) == "corrupt");
+}
+
+TEST_CASE("states differ in two bits at least, so that no flip makes one of another") {
+    const slot_state states[] = {slot_state::free, slot_state::live, slot_state::clearing};
+    for (const auto a : states)
+        for (const auto b : states)
+            if (a != b)
+                CHECK(std::popcount(static_cast<unsigned>(a) ^ static_cast<unsigned>(b)) >= 2);
+    CHECK(state_of(state_word(77, slot_state::live)) == slot_state::live);
+    CHECK(generation_of(state_word(77, slot_state::live)) == 77);
+}
+
+TEST_CASE("an extent belongs to one stream, slot and generation") {
+    const auto block = some_superblock();
+    const auto cold = some_cold();
+    const extent_header extent = [&] {
+        extent_header made{magic_extent, block.uuid, 5, 640, 3, 8064, 0, 0};
+        made.crc = extent_crc(made);
+        return made;
+    }();
+    const auto with = [&](auto change) {
+        auto changed = extent;
+        change(changed);
+        changed.crc = extent_crc(changed);
+        return code_of(check_extent(changed, cold, 0, block, "file"));
+    };
+    CHECK(with([](auto&) {}) == "ok");
+    CHECK(with([](auto& e) { e.magic ^= 1; }) == "corrupt");
+    CHECK(with([](auto& e) { e.uuid[3] = std::byte{1}; }) == "corrupt");
+    CHECK(with([](auto& e) { e.generation = 4; }) == "corrupt");
+    CHECK(with([](auto& e) { e.extent_bytes = 704; }) == "corrupt");
+    CHECK(with([](auto& e) { e.first_timestamp = 2; }) == "corrupt");
+    CHECK(with([](auto& e) { e.extent_offset = 8128; }) == "corrupt");
+    CHECK(with([](auto& e) { e.flags = 1; }) != "ok");
+    auto damaged = extent;
+    damaged.crc ^= 0x100;
+    CHECK(code_of(check_extent(damaged, cold, 0, block, "file")) == "corrupt");
+}
+
+TEST_CASE("offsets of a region are aligned, inside, and persisted not beyond committed") {
+    const auto cold = some_cold();
+    const auto check = [&](std::uint64_t committed, std::uint64_t persisted) {
+        return code_of(check_offsets(committed, persisted, cold, 0, "file"));
+    };
+    const std::uint64_t begin = 8064 + 64, end = 8064 + 640;
+    CHECK(check(begin, begin) == "ok");
+    CHECK(check(end, begin) == "ok");
+    CHECK(check(end, end) == "ok");
+    CHECK(check(begin + 8, begin + 16) == "corrupt");
+    CHECK(check(begin + 4, begin) == "corrupt");
+    CHECK(check(begin - 8, begin - 8) == "corrupt");
+    CHECK(check(end + 8, begin) == "corrupt");
+    CHECK(check(0, 0) == "corrupt");
+}
+
+TEST_CASE("an entry's header is judged by length, order and reserved bits") {
+    constexpr auto more = entry_meta::more_bit, filler = entry_meta::filler_bit;
+    CHECK(check_header(8, 5, 24, 4) == entry_fault::none);
+    CHECK(check_header(8, 5 | more, 24, 4) == entry_fault::none);
+    CHECK(check_header(8, 5, 23, 4) == entry_fault::beyond_end);
+    CHECK(check_header(9, 5, 24, 4) == entry_fault::beyond_end);
+    CHECK(check_header(~0u, 5, stream_bytes, 4) == entry_fault::beyond_end);
+    CHECK(check_header(8, 5, 24, 5) == entry_fault::timestamp_order);
+    CHECK(check_header(8, 0, 24, 0) == entry_fault::timestamp_order);
+    CHECK(check_header(8, filler, 24, 5) == entry_fault::none);
+    CHECK(check_header(8, filler | 6, 24, 5) == entry_fault::timestamp_order);
+    CHECK(check_header(8, filler | more, 24, 5) == entry_fault::timestamp_order);
+    CHECK(check_header(8, 5 | std::uint64_t{1} << 62, 24, 4) == entry_fault::reserved_bits);
+    CHECK(check_header(8, 5 | std::uint64_t{1} << 63, 24, 4) == entry_fault::reserved_bits);
+    CHECK(check_header(8, 5 | entry_meta::epoch_bits(255), 24, 4) == entry_fault::none);
+    for (int fault = 0; fault <= static_cast<int>(entry_fault::crc); ++fault)
+        CHECK(std::string_view(to_string(static_cast<entry_fault>(fault))) != "unknown");
+}
+
+TEST_CASE("the CRC of an entry depends on stream, generation, payload, length, meta and offset") {
+    std::array<std::byte, 16> uuid{}, other{};
+    other[15] = std::byte{1};
+    std::array<std::byte, 24> entry{};
+    entry[16] = std::byte{42};
+    const auto crc = expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(uuid, 1));
+    CHECK(crc == expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(other, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(uuid, 2)));
+    CHECK(crc != expected_crc(entry.data(), 7, 5, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 6, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 5, 8200, entry_crc_seed(uuid, 1)));
+    auto changed = entry;
+    changed[23] = std::byte{1};
+    CHECK(crc != expected_crc(changed.data(), 8, 5, 8192, entry_crc_seed(uuid, 1)));
+    // A filler's payload is whatever was left there.
+    const auto filler = entry_meta::filler_bit;
+    CHECK(expected_crc(entry.data(), 8, filler, 8192, 1) == expected_crc(changed.data(), 8, filler, 8192, 1));
+}
+
+}  // namespace

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "tools/common/output.hpp"
+#include "tools/inspect/options.hpp"
+
+#include <pmemstream/reader.hpp>
+
+namespace pmemstream::tools {
+
+void show_info(const reader& from, const inspect_options& options, output& out);
+void show_regions(const reader& from, const inspect_options& options, output& out);
+void show_readers(const reader& from, const inspect_options& options, output& out);
+/// dump and tail: to the end of what is committed, or until ended.
+void show_entries(const reader& from, const inspect_options& options, output& out);
+
+}  // namespace pmemstream::tools

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "tools/common/output.hpp"
+#include "tools/inspect/options.hpp"
+
+#include <cstdint>
+#include <pmemstream/reader.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace pmemstream::tools {
+
+/// Shows entries in the format that was asked for.
+class entry_printer {
+public:
+    entry_printer(const reader& from, const inspect_options& options, output& out)
+        : from_(from), options_(options), out_(out) {}
+
+    /// What comes before all entries: for frames, what the stream and its regions are like.
+    void begin();
+    /// False: the entry's region was freed or cleared meanwhile, and nothing was shown.
+    [[nodiscard]] bool show(const entry& shown);
+
+    [[nodiscard]] std::uint64_t entries() const noexcept { return entries_; }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+private:
+    /// What the region is called; null if it is gone.
+    [[nodiscard]] const std::string* label(region where);
+    void announce(const region_info& info);
+    void show_hex(const entry& shown, const std::string& label);
+    void show_json(const entry& shown, const std::string& label);
+
+    const reader& from_;
+    const inspect_options& options_;
+    output& out_;
+    std::unordered_map<std::uint64_t, std::string> labels_;  // by generation
+    std::vector<std::byte> payload_;                         // of the entry being shown, copied and then checked
+    std::uint64_t entries_ = 0;
+    std::uint64_t bytes_ = 0;
+};
+
+}  // namespace pmemstream::tools
