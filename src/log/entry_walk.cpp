@@ -32,7 +32,7 @@ step entry_walk::refresh() noexcept {
     const std::uint64_t committed = load_acquire(slot_->commit.commit_offset);
     // The offset belongs to our generation if the state word still does.
     if (load_acquire(slot_->cold.state) != state_)
-        return step::gone;
+        return not_ours();
     if (committed < position_ || committed > end_ || !base::is_aligned(committed, 8)) {
         fault_ = entry_fault::beyond_end;
         return file_->medium().has_faulted() ? step::faulted : step::damaged;
@@ -41,10 +41,15 @@ step entry_walk::refresh() noexcept {
     return position_ == limit_ ? step::nothing_yet : step::entry;
 }
 
+step entry_walk::not_ours() const noexcept {
+    // Zeros that took the place of a lost mapping name no generation either.
+    return file_->medium().has_faulted() ? step::faulted : step::gone;
+}
+
 step entry_walk::judge(entry_fault fault) noexcept {
     // What looks damaged may be the bytes of a later use of the blocks.
     if (!still_ours())
-        return step::gone;
+        return not_ours();
     if (file_->medium().has_faulted())
         return step::faulted;
     fault_ = fault;
@@ -71,7 +76,7 @@ step entry_walk::next() noexcept {
             [[unlikely]]
             return judge(entry_fault::crc);
         if (!still_ours()) [[unlikely]]
-            return step::gone;
+            return not_ours();
         if ((meta & format::entry_meta::filler_bit) != 0) [[unlikely]] {
             position_ += format::entry_bytes(payload_bytes);
             continue;

@@ -136,6 +136,11 @@ struct merged_cursor::impl {
             if (!ready.empty() && to_uint(ready.front()->head->timestamp()) <= horizon) [[likely]]
                 break;
             auto further = look_further();
+            // Zeros that took the place of a lost mapping say that no region is there.
+            if (of->file->medium().has_faulted()) [[unlikely]]
+                return base::failure(errc::io,
+                                     "{}: part of the mapping is lost (the file was truncated, or the medium failed)",
+                                     of->file->name());
             if (!further)
                 return tl::unexpected(std::move(further.error()));
             if (!*further)

@@ -4,9 +4,9 @@
 usage: doc_struct_check.py FORMAT.md STRUCT_TABLE_PROGRAM TINY.stream.gz
        doc_struct_check.py --example TINY.stream.gz      (prints the example's lines)
 
-Fails if a row is missing, extra or different, if the rows of a struct do not cover it without a gap, if a constant or a
-test vector differs, or if the example is not a dump of the tiny golden stream. Then it makes every kind of mistake in the
-page, in memory, and checks that it would have noticed.
+Fails if a row is missing, extra or different, if the rows of a struct do not cover it without a gap, if a constant or
+a test vector differs, or if the example is not a dump of the tiny golden stream. Then it makes every kind of mistake
+in the page, in memory, and checks that it would have noticed.
 """
 
 import gzip

@@ -4,9 +4,9 @@
 usage: golden.py check LIBRARY_DUMP
        golden.py make GOLDEN_MAKER LIBRARY_DUMP
 
-golden/NAME.stream.gz is a stream, golden/NAME.jsonl what a reader must show of it, by timestamp. golden/damage.json lists
-damaged variants: the golden file they come from, edits [file offset, bytes in hex], perhaps a new size of the file, the exit
-code both readers must give, and how many entries they may show before.
+golden/NAME.stream.gz is a stream, golden/NAME.jsonl what a reader must show of it, by timestamp. golden/damage.json
+lists damaged variants: the golden file they come from, edits [file offset, bytes in hex], perhaps a new size of the
+file, the exit code both readers must give, and how many entries they may show before.
 """
 
 import contextlib
@@ -99,8 +99,8 @@ def check(library):
                 code, lines, error = run([path])
                 refused += 1
                 if code != variant["exit"] or lines != expected or not error:
-                    failures.append(f"{variant['name']}, {who}: exit {code} for {variant['exit']}, {len(lines)} entries "
-                                    f"for {variant['shown']}: {error}")
+                    failures.append(f"{variant['name']}, {who}: exit {code} for {variant['exit']}, "
+                                    f"{len(lines)} entries for {variant['shown']}: {error}")
     for failure in failures:
         print(failure)
     print(f"{len(STREAMS)} golden streams, {read} entries read; {refused} refusals of {len(variants)} damaged variants")
@@ -136,7 +136,8 @@ class edits:
         return self.put(end, "I", crc32c(self.image[begin:end]))
 
     def slot_crcs(self, slot):
-        place = crc32c(self.image[slot + 8:slot + 24] + self.image[slot + 40:slot + 56] + self.image[slot + 64:slot + 128])
+        extent, chain_and_flags, name = (slot + 8, slot + 24), (slot + 40, slot + 56), (slot + 64, slot + 128)
+        place = crc32c(b"".join(self.image[begin:end] for begin, end in (extent, chain_and_flags, name)))
         self.put(slot + 56, "I", place)
         return self.put(slot + 60, "I", crc32c(struct.pack("<QQ", self.get(slot, "Q") >> 8, place)
                                                + self.image[slot + 24:slot + 40]))
@@ -172,6 +173,10 @@ def damaged_variants():
     def superblock(offset, layout, value):
         return lambda made: made.put(offset, layout, value).crc_over(0, 252)
 
+    def second(offset, layout, value):
+        begin = second_segment
+        return lambda made: made.put(begin + offset, layout, value).crc_over(begin, begin + 24)
+
     def slot(offset, layout, value):
         return lambda made: made.put(slot0 + offset, layout, value).slot_crcs(slot0)
 
@@ -203,8 +208,8 @@ def damaged_variants():
         lie("link to itself", lambda made: made.put(1024 + 32, "Q", 1024 | 0x2b)),
         lie("link beyond the end", lambda made: made.put(1024 + 32, "Q", size | 0x2b)),
         lie("second segment links to itself", lambda made: made.put(second_segment + 32, "Q", link)),
-        lie("second segment's index", lambda made: made.put(second_segment + 8, "I", 2).crc_over(second_segment, second_segment + 24)),
-        lie("too many slots", lambda made: made.put(second_segment + 12, "I", 65).crc_over(second_segment, second_segment + 24)),
+        lie("second segment's index", second(8, "I", 2)),
+        lie("too many slots", second(12, "I", 65)),
         lie("unknown state", flip(slot0, 2)),
         lie("generation", flip(slot0 + 2)),
         lie("name", flip(slot0 + 64)),
@@ -225,7 +230,7 @@ def damaged_variants():
             lambda made: made.put(slot0 + 128, "Q", size).put(slot0 + 256, "Q", size)),
         lie("both offsets odd",
             lambda made: made.put(slot0 + 128, "Q", entry0 + 4).put(slot0 + 256, "Q", entry0 + 4)),
-        lie("persisted offset ahead", lambda made: made.put(slot0 + 256, "Q", edits(unpack("killed")).get(slot0 + 128, "Q") + 8),
+        lie("persisted offset ahead", lambda made: made.put(slot0 + 256, "Q", made.get(slot0 + 128, "Q") + 8),
             of="killed"),
     ]
     entries = [json.loads(line) for line in expected_lines("rich_64")]

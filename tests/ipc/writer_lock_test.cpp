@@ -272,8 +272,12 @@ TEST_CASE("a forked child reads its parent's stream, and leaves the parent's clo
         std::vector<reader> readers;
         for (int i = 0; i < 3; ++i)
             readers.push_back(must(reader::open(path)));
+        // So may the child's own memory lie there.
+        std::vector<std::string> memory(4, std::string(8 << 20, 'x'));
         if (closed)
             w.reset();
+        for (const auto& m : memory)
+            demand(std::count(m.begin(), m.end(), 'x') == 8 << 20, "the child's memory is untouched");
         for (const auto& from : readers) {
             auto cursor = must(from.follow(all));
             for (std::uint64_t n = 0; n < 10; ++n)

@@ -21,7 +21,7 @@ model=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/doorbell.pml
 small="-DAPPENDS=2 -DNO_KILLS"
 runs=(
     "holds    | three appends, readers killed          |"
-    "holds    | two appenders in two regions           | -DAPPENDS=1 -DSECOND_APPENDS=1 -DNO_KILLS"
+    "holds    | two appenders in two regions           | -DAPPENDS=2 -DSECOND_APPENDS=1 -DNO_KILLS"
     "ends     | every execution is finite              | $small"
     "holds    | and leaves the readers up to date      | $small"
     "holds    | control file replaced twice            | -DAPPENDS=1 -DRECREATES=2 -DNO_KILLS"
