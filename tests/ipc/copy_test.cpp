@@ -38,6 +38,7 @@ std::uint64_t count_right_entries(const std::filesystem::path& path, std::string
 
 struct board {
     std::atomic<std::uint64_t> committed{0};
+    std::atomic<std::uint64_t> allowed{0};  // how many may be, so that the region never fills up
     std::atomic<bool> end{false};
 };
 
@@ -64,14 +65,17 @@ TEST_CASE("a copy of a stream in use is recovered as a copy and not trusted, and
     }
     const shared_memory<board> b;
     b->committed = persisted;
+    b->allowed = persisted + 1000;
     auto writing = child([&] {
         const auto w = must(writer::open(path));
         const auto all = must(w->find("all"));
         payload_buffer buffer;
-        for (std::uint64_t n = persisted; !b->end; ++n) {
-            (void)must(w->append(all, buffer.make(crowd_plan, n)));
-            b->committed = n + 1;
-            if (n % 16 == 0)
+        for (std::uint64_t n = persisted; !b->end;) {
+            if (n < b->allowed) {
+                (void)must(w->append(all, buffer.make(crowd_plan, n++)));
+                b->committed = n;
+            }
+            if (n % 16 == 0 || n >= b->allowed)
                 ::usleep(100);
         }
         return 0;
@@ -82,6 +86,7 @@ TEST_CASE("a copy of a stream in use is recovered as a copy and not trusted, and
     for (unsigned i = 0; i < rounds; ++i) {
         const auto copy = dir / ("copy " + std::to_string(i));
         const std::uint64_t before = b->committed;
+        b->allowed = before + 10'000;
         copy_with_cp(path, copy);
         const std::uint64_t after = b->committed;
         beside_writer += after > before;
@@ -110,6 +115,7 @@ TEST_CASE("a copy of a stream in use is recovered as a copy and not trusted, and
     CHECK(beside_writer > rounds / 2);
     CHECK(code_of(writer::open(path)) == "writer_busy");
     const auto went_on = b->committed.load();
+    b->allowed = went_on + 1000;
     CHECK(eventually([&] { return b->committed > went_on; }));
     b->end = true;
     CHECK(writing.wait().code == 0);
