@@ -1,6 +1,7 @@
 #include "ipc/doorbell.hpp"
 
 #include "ipc/futex.hpp"
+#include "src/base/mapped.hpp"
 
 #include <algorithm>
 
@@ -18,14 +19,21 @@ constexpr auto vain_distance = std::chrono::microseconds(50);
 
 }  // namespace
 
-doorbell::doorbell(std::uint32_t& stream_wake, bool fenced) noexcept
-    : doors_(nobody), fenced_(fenced), stream_wake_(stream_wake) {}
+doorbell::doorbell(std::uint32_t& stream_wake, std::atomic<const std::byte*>& doors, bool fenced) noexcept
+    : doors_(doors), fenced_(fenced), stream_wake_(stream_wake) {
+    use(nullptr);
+}
+
+door* doorbell::doors() const noexcept {
+    return const_cast<door*>(reinterpret_cast<const door*>(doors_.load(std::memory_order_acquire)));
+}
 
 void doorbell::use(std::shared_ptr<control_file> control) {
     // [D8] The appending thread looks at the new flags before any reader can learn the nonce of the new file: the nonce
     //      is stored after this. Pairs with [D7] in reader_control.cpp. Without it: a reader attaches, sets a new flag,
     //      and the appender checks an old one.
-    doors_.store(control ? &control->layout().stream : nobody, std::memory_order_release);
+    const door* const stream = control ? &control->layout().stream : nobody;
+    doors_.store(reinterpret_cast<const std::byte*>(stream), std::memory_order_release);
     const std::lock_guard lock(mutex_);
     if (control)
         used_.push_back(std::move(control));
@@ -55,7 +63,7 @@ void doorbell::ring_if_set(std::uint32_t& flag, std::uint32_t& wake) noexcept {
 }
 
 void doorbell::ring_where_wanted(std::uint32_t index, std::uint32_t& region_wake) noexcept {
-    door* const doors = doors_.load(std::memory_order_acquire);
+    door* const doors = this->doors();
     if (const std::uint32_t own = door_of(index); own != 0)
         ring_if_set(doors[own].committed, region_wake);
     ring_if_set(doors[0].committed, stream_wake_);

@@ -144,8 +144,7 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
     //      word has moved or the flag stands.
     base::store_relaxed(own.committed, 1u);
     // [D2] The flag is visible to the writer, and the writer's commit store to us, before we look again. Pairs with
-    // [D4]
-    //      in doorbell.hpp. Without it: both looks miss both stores.
+    //      [D4] in append.hpp. Without it: both looks miss both stores.
     if (base::load_acquire(header_.identity.barrier_mode) == static_cast<std::uint32_t>(format::barrier_mode::fence))
         std::atomic_thread_fence(std::memory_order_seq_cst);
     else

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <pmemstream/detail/append.hpp>
 #include <pmemstream/export.hpp>
 #include <pmemstream/result.hpp>
 #include <pmemstream/stream.hpp>
 #include <pmemstream/types.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -137,9 +139,25 @@ public:
 
 private:
     struct PMEMSTREAM_HIDDEN impl;
-    explicit writer(std::unique_ptr<impl> state) noexcept;
+    writer() noexcept = default;
     [[nodiscard]] bool take(reservation& entry) const noexcept;
+    /// append() of anything, and what is left to do when somebody sleeps.
+    [[nodiscard]] result<timestamp> append_any(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> ring_after_append(std::uint32_t region_index, timestamp given) noexcept;
+
+    detail::append_state state_;  // impl_ keeps it
     std::unique_ptr<impl> impl_;
 };
+
+[[gnu::always_inline]] inline result<timestamp> writer::append(region where,
+                                                               std::span<const std::byte> payload) noexcept {
+    auto& state = state_;
+    if (!detail::append_short<false>(state, where, payload.data(), payload.size())) [[unlikely]]
+        return append_any(where, payload);
+    const timestamp given{state.next_timestamp - 1};
+    if (detail::somebody_sleeps(state, where.index())) [[unlikely]]
+        return ring_after_append(where.index(), given);
+    return given;
+}
 
 }  // namespace pmemstream

@@ -452,4 +452,8 @@ std::uint32_t crc32c_extend_u64_any(std::uint32_t state, std::uint64_t value) no
 
 }  // namespace detail
 
+bool crc32c_has_instruction() noexcept {
+    return detail::best_engine() >= detail::crc32c_engine::instruction;
+}
+
 }  // namespace pmemstream::base

@@ -28,7 +28,7 @@ entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& 
       careful_(check_crc) {}
 
 step entry_walk::refresh() noexcept {
-    // [V2] acquire. Pairs with the release [V1] in append.cpp.
+    // [V2] acquire. Pairs with the release [V1] in append.hpp.
     const std::uint64_t committed = load_acquire(slot_->commit.commit_offset);
     // The offset belongs to our generation if the state word still does.
     if (load_acquire(slot_->cold.state) != state_)

@@ -109,7 +109,7 @@ struct merged_cursor::impl {
 
     /// Moves the horizon and gathers what became visible. False: nothing did.
     [[nodiscard]] result<bool> look_further() {
-        // [V4] acquire, and read before the regions. Pairs with the release [V3] in append.cpp.
+        // [V4] acquire, and read before the regions. Pairs with the release [V3] in append.hpp.
         const std::uint64_t committed = base::load_acquire(of->file->header().commit.timestamp);
         if (committed == horizon)
             return false;

@@ -1,12 +1,13 @@
 #include "src/log/recovery.hpp"
 
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/base/wall_clock.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/validate.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "src/base/kill_point.hpp"
+#include <pmemstream/detail/kill_point.hpp>
 #include "src/format/layout.hpp"
 #include "src/log/region_table.hpp"
 #include "src/log/stream_file.hpp"

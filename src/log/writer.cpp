@@ -2,11 +2,12 @@
 #include "ipc/futex.hpp"
 #include "ipc/reader_control.hpp"
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "src/base/mapped.hpp"
 #include "src/format/entry.hpp"
 #include "src/log/recovery.hpp"
 #include "src/log/writer_impl.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -44,7 +45,8 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     file = std::move(*opened);
     const auto& identity = file->header().identity;
     trouble = &file->medium().trouble();
-    auto taken = ipc::file_lock::take(file->path(), file->fd(), ipc::file_lock::kind::exclusive, trouble);
+    auto taken =
+        ipc::file_lock::take(file->path(), file->fd(), ipc::file_lock::kind::exclusive, trouble, &hot.regions_inline);
     if (!taken) {
         if (taken.error().code() == errc::writer_busy)
             return failure(errc::writer_busy, "{} (pid {}, as it says)", taken.error().message(),
@@ -63,14 +65,11 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     space = std::move(*computed);
     if (auto done = take_over(); !done)
         return done;
-    open_regions();
-
     control_path = ipc::control_file::path_for(file->path());
     control_mode = options.control_mode.value_or(file->file_mode() & 0666);
     const bool fenced = identity.barrier_mode == static_cast<std::uint32_t>(format::barrier_mode::fence);
-    if (fenced)
-        base::trouble::set(*trouble, base::trouble::fenced);
-    bell.emplace(file->header().wake.committed, fenced);
+    bell.emplace(file->header().wake.committed, hot.doors, fenced);
+    open_regions();
     if (options.without_control) {
         store_release(file->header().identity.control_nonce, std::uint64_t{0});
         ring_everybody();
@@ -115,10 +114,11 @@ result<void> writer::impl::take_over() {
     if (auto done = file->persist(identity); !done)
         return done;
     base::die_at(base::kill_point::open_done);
-    base = file->bytes_at(0);
-    stream_committed = &file->header().commit.timestamp;
-    epoch_bits = format::entry_meta::epoch_bits(epoch);
-    next_timestamp = *stream_committed + 1;
+    hot.base = file->bytes_at(0);
+    hot.trouble = trouble;
+    hot.stream_committed = &file->header().commit.timestamp;
+    hot.epoch_bits = format::entry_meta::epoch_bits(epoch);
+    hot.next_timestamp = *hot.stream_committed + 1;
     return {};
 }
 
@@ -185,8 +185,9 @@ result<void> writer::impl::note_medium(result<void> done) {
 result<void> writer::impl::close() {
     if (in_trouble(base::trouble::closed))
         return {};
-    base::trouble::set(*trouble,
-                       base::trouble::closed);  // also for a failure: the rest is the next writer's to recover
+    // Also for a failure: the rest is the next writer's to recover.
+    base::trouble::set(*trouble, base::trouble::closed);
+    hot.regions_inline = 0;
     if (in_trouble(base::trouble::in_child))
         return failure(errc::wrong_process, "{}: a forked child does not close its parent's writer", file->name());
     keeper.reset();
@@ -227,9 +228,9 @@ tl::unexpected<error> writer::impl::gone(region where) const {
 
 // --- the public class -----------------------------------------------------------------------------------------------
 
-writer::writer(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
-
 writer::~writer() {
+    if (!impl_)
+        return;
     // A forked child has neither the mapping nor the housekeeper's thread; taking either down would unmap what is not
     // ours and wait for nobody.
     if (impl_->in_trouble(base::trouble::in_child))
@@ -239,10 +240,12 @@ writer::~writer() {
 }
 
 result<std::unique_ptr<writer>> writer::open(const std::filesystem::path& file, const writer_options& options) {
-    auto state = std::make_unique<impl>();
-    if (auto opened = state->open(file, options); !opened)
-        return tl::unexpected(std::move(opened.error()));
-    return std::unique_ptr<writer>(new writer(std::move(state)));
+    std::unique_ptr<writer> opened(new writer);
+    auto state = std::make_unique<impl>(opened->state_);
+    if (auto done = state->open(file, options); !done)
+        return tl::unexpected(std::move(done.error()));
+    opened->impl_ = std::move(state);
+    return opened;
 }
 
 result<void> writer::close() noexcept {

@@ -1,7 +1,8 @@
 #include "src/base/checked.hpp"
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "tests/support/expect.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <doctest/doctest.h>
 
