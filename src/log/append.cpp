@@ -120,13 +120,11 @@ template <class Crc>
     store_relaxed(line.timestamp, newest);
     base::die_at(base::kill_point::before_commit);
     // [V1] release. Pairs with the acquire [V2] in entry_walk.cpp: who sees the offset sees the bytes before it.
-    // Without it:
-    //      a reader finds half an entry.
+    //      Without it: a reader finds half an entry.
     store_release(line.commit_offset, end);
     base::die_at(base::kill_point::between_commits);
     // [V3] release. Pairs with the acquire [V4] in merged_cursor.cpp: who sees that timestamp finds every entry up to
-    // it
-    //      behind the regions' commit offsets. Without it: a merged cursor passes over an entry for ever.
+    //      it behind the regions' commit offsets. Without it: a merged cursor passes over an entry for ever.
     store_release(*stream_committed, newest_of_stream);
     region.committed = end;
 }

@@ -132,9 +132,9 @@ result<void> writer::impl::make_control_file() {
     }
     const std::uint64_t value = (*made)->nonce();
     bell->use(std::move(*made));
-    // [D9] The nonce is stored before everybody is rung for. Pairs with [D7] in reader_control.cpp. Without it: a
-    // sleeper of
-    //      the old file is rung for, finds the old nonce, and goes back to sleep behind a flag at which nobody looks.
+    // [D9] The nonce is stored before everybody is rung for. Pairs with [D7] in reader_control.cpp.
+    //      Without it: a sleeper of the old file is rung for, finds the old nonce, and goes back to sleep behind a flag
+    //      at which nobody looks.
     store_release(nonce, value);
     ring_everybody();
     return {};
