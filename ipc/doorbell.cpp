@@ -45,9 +45,9 @@ std::shared_ptr<control_file> doorbell::control() const {
 }
 
 void doorbell::ring(std::uint32_t& wake) noexcept {
-    // [D6] The word moves before the wake. Pairs with [D3] in reader_control.cpp. Without it: a reader between its last
-    // look
-    //      and its sleep falls asleep on the old value after the wake has passed.
+    // [D6] The word moves before the wake. Pairs with [D3] in reader_control.cpp.
+    //      Without it: a reader between its last look and its sleep falls asleep on the old value after the wake has
+    //      passed.
     __atomic_fetch_add(&wake, 1u, __ATOMIC_ACQ_REL);
     rings_.fetch_add(1, std::memory_order_relaxed);
     woken_.fetch_add(static_cast<unsigned>(std::max(futex_wake_all(wake), 0)), std::memory_order_relaxed);
@@ -56,8 +56,9 @@ void doorbell::ring(std::uint32_t& wake) noexcept {
 void doorbell::ring_if_set(std::uint32_t& flag, std::uint32_t& wake) noexcept {
     if (base::load_relaxed(flag) == 0)
         return;
-    // [D5] The flag falls before the word moves. Pairs with [D1] in reader_control.cpp. Without it: a reader that
-    //      has read the new word sets the flag, loses it to this store, and is never rung for.
+    // [D5] The flag falls before the word moves. Pairs with [D1] in reader_control.cpp.
+    //      Without it: a reader that has read the new word sets the flag, loses it to this store, and is never rung
+    //      for.
     base::store_relaxed(flag, 0u);
     ring(wake);
 }

@@ -140,8 +140,7 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
     auto& layout = control->layout();
     door& own = door_index == 0 ? layout.stream : layout.regions[door_index - 1];
     // [D1] The wake word is read before the flag is set. Pairs with [D5] in doorbell.cpp: wherever a ring comes
-    // between, the
-    //      word has moved or the flag stands.
+    //      between, the word has moved or the flag stands.
     base::store_relaxed(own.committed, 1u);
     // [D2] The flag is visible to the writer, and the writer's commit store to us, before we look again. Pairs with
     //      [D4] in append.hpp. Without it: both looks miss both stores.
@@ -150,12 +149,11 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
     else
         membarrier();
     // [D7] A new control file has a new nonce before its maker rings everybody. Pairs with [D8] in doorbell.cpp and
-    // [D9] in
-    //      writer.cpp. Without the look: the flag stands in a file at which the writer looks no more.
+    //      [D9] in writer.cpp. Without the look: the flag stands in a file at which the writer looks no more.
     if (base::load_acquire(header_.identity.control_nonce) != control->nonce() || control->lost())
         return;
-    // [D3] The last look before the sleep, on a word read before. Pairs with [D6] in doorbell.cpp. Without it: what was
-    //      committed before the flag stood is slept through.
+    // [D3] The last look before the sleep, on a word read before. Pairs with [D6] in doorbell.cpp.
+    //      Without it: what was committed before the flag stood is slept through.
     if (words.moved())
         return;
     (void)futex_wait(wake, seen, limit);

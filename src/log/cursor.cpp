@@ -127,10 +127,10 @@ bool cursor::registered() const noexcept {
     return impl_->lease.held();
 }
 
-result<cursor> reader::follow(region where, const cursor_options& options) const {
-    auto walk = impl_->walk(where, options.check_crc);
+result<entry_walk> reader::impl::start_walk(const log::region_table& now, region where, const cursor_options& options) {
+    auto walk = this->walk(now, where, options.check_crc);
     if (!walk)
-        return tl::unexpected(std::move(walk.error()));
+        return walk;
     step got = step::nothing_yet;
     if (!std::holds_alternative<from_oldest>(options.start))
         got = walk->refresh();
@@ -140,11 +140,18 @@ result<cursor> reader::follow(region where, const cursor_options& options) const
         else if (const auto* start = std::get_if<after>(&options.start))
             got = walk->skip_after(to_uint(start->timestamp));
         else if (const auto* at = std::get_if<at_offset>(&options.start); at && !walk->skip_to(to_uint(at->offset)))
-            return base::failure(errc::invalid_offset, "{}: region slot {}: no entry begins at offset {}",
-                                 impl_->file->name(), where.index(), to_uint(at->offset));
+            return base::failure(errc::invalid_offset, "{}: region slot {}: no entry begins at offset {}", file->name(),
+                                 where.index(), to_uint(at->offset));
     }
     if (got != step::entry && got != step::nothing_yet)
         return walk->failure(got);
+    return walk;
+}
+
+result<cursor> reader::follow(region where, const cursor_options& options) const {
+    auto walk = impl_->ask([&](const auto& table) { return impl_->start_walk(table, where, options); });
+    if (!walk)
+        return tl::unexpected(std::move(walk.error()));
     return cursor(std::make_unique<cursor::impl>(impl_, *walk, options));
 }
 

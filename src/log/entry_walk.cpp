@@ -35,22 +35,25 @@ step entry_walk::refresh() noexcept {
         return not_ours();
     if (committed < position_ || committed > end_ || !base::is_aligned(committed, 8)) {
         fault_ = entry_fault::beyond_end;
-        return file_->medium().has_faulted() ? step::faulted : step::damaged;
+        return file_->is_lost() ? step::faulted : step::damaged;
     }
     limit_ = committed;
-    return position_ == limit_ ? step::nothing_yet : step::entry;
+    if (position_ != limit_)
+        return step::entry;
+    // More of the file may be lost than the page that says so.
+    return file_->is_lost() ? step::faulted : step::nothing_yet;
 }
 
 step entry_walk::not_ours() const noexcept {
     // Zeros that took the place of a lost mapping name no generation either.
-    return file_->medium().has_faulted() ? step::faulted : step::gone;
+    return file_->is_lost() ? step::faulted : step::gone;
 }
 
 step entry_walk::judge(entry_fault fault) noexcept {
     // What looks damaged may be the bytes of a later use of the blocks.
     if (!still_ours())
         return not_ours();
-    if (file_->medium().has_faulted())
+    if (file_->is_lost())
         return step::faulted;
     fault_ = fault;
     return step::damaged;

@@ -61,8 +61,8 @@ public:
 private:
     [[nodiscard]] log::step judge(format::entry_fault fault) noexcept;
     [[nodiscard]] log::step not_ours() const noexcept;
-    // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp. Without it:
-    //       an entry of a later use of the blocks is shown as one of this region.
+    // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp.
+    //      Without it: an entry of a later use of the blocks is shown as one of this region.
     [[nodiscard]] bool still_ours() const noexcept {
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         return base::load_relaxed(slot_->cold.state) == state_;

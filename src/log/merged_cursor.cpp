@@ -81,11 +81,11 @@ struct merged_cursor::impl {
                 continue;
             auto cold = log::read_cold(*of->file, table.slot(i), i, true);
             if (!cold)
-                return of->file->blame(std::move(cold.error()));
+                return tl::unexpected(std::move(cold.error()));
             if (!*cold || (*cold)->state == joined[i])
                 continue;
             if (auto checked = log::read_region(*of->file, table.slot(i), i, **cold); !checked)
-                return of->file->blame(std::move(checked.error()));
+                return tl::unexpected(std::move(checked.error()));
             auto from = std::make_unique<source>(
                 source{entry_walk(*of->file, table.slot(i),
                                   of->view(table.slot(i), region(i, format::generation_of((*cold)->state))), **cold,
@@ -135,14 +135,9 @@ struct merged_cursor::impl {
             }
             if (!ready.empty() && to_uint(ready.front()->head->timestamp()) <= horizon) [[likely]]
                 break;
-            auto further = look_further();
-            // Zeros that took the place of a lost mapping say that no region is there.
-            if (of->file->medium().has_faulted()) [[unlikely]]
-                return base::failure(errc::io,
-                                     "{}: part of the mapping is lost (the file was truncated, or the medium failed)",
-                                     of->file->name());
+            const auto further = of->file->ask([this] { return look_further(); });
             if (!further)
-                return tl::unexpected(std::move(further.error()));
+                return tl::unexpected(further.error());
             if (!*further)
                 return std::nullopt;
         }
@@ -151,7 +146,7 @@ struct merged_cursor::impl {
         ready.pop_back();
         const entry shown = *from->head;
         if (!shown.valid()) [[unlikely]] {
-            auto why = from->walk.failure(of->file->medium().has_faulted() ? step::faulted : step::gone);
+            auto why = from->walk.failure(of->file->is_lost() ? step::faulted : step::gone);
             return why;
         }
         const step got = from->advance();
@@ -234,7 +229,7 @@ result<merged_cursor> reader::follow_all(const cursor_options& options) const {
         start = after{pmemstream::timestamp{committed}};
     if (const auto* behind = std::get_if<after>(&start))
         state->last = to_uint(behind->timestamp);
-    if (auto done = state->join_regions(start); !done)
+    if (auto done = impl_->file->ask([&] { return state->join_regions(start); }); !done)
         return tl::unexpected(std::move(done.error()));
     state->horizon = committed;
     state->keep_registered();

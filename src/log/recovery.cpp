@@ -87,9 +87,8 @@ format::entry_fault check_entry(const scan_input& input, const scan_position& po
     if (const auto fault = format::check_header(header.payload_bytes, header.meta, room, position.timestamp);
         fault != entry_fault::none)
         return fault;
-    // [P14] No entry of this stream is younger than its header's epoch. Pairs with [P13] in writer.cpp. And none
-    // follows
-    //       one of a later writer: what does is the old neighbour of an entry that was cut.
+    // [P14] No entry of this stream is younger than its header's epoch. Pairs with [P13] in writer.cpp.
+    //       And none follows one of a later writer: what does is the old neighbour of an entry that was cut.
     if (epochs_ago(input.epoch, header.meta) > position.epochs_ago)
         return entry_fault::epoch_order;
     const auto crc = format::expected_crc(input.bytes.data() + position.at, header.payload_bytes, header.meta,
@@ -247,7 +246,7 @@ std::uint64_t zero_end(const stream_file& file, std::uint64_t end, std::uint64_t
 result<void> settle_region(stream_file& file, const recovered_region& region) {
     auto& slot = *region.slot;
     // [P5] The header that was cut is zero, durably, before anything is appended in its place. Pairs with [P6] in
-    // scan().
+    //      scan().
     //      Without it: after power loss the cut entry is back behind a shorter region, as if it had been committed.
     //      Flushed even if it read as zero: an earlier opening may have stored that and been killed before its flush.
     // What lies behind goes first, from the back: cut short, the next opening finds its way through what is left.
@@ -351,7 +350,7 @@ result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::ui
     store_relaxed(slot.persist.timestamp, std::uint64_t{0});
     store_relaxed(slot.persist.persisted_offset, begin);
     // [P7] Slot and extent are durable before the state word makes a region of them. Pairs with [P8] in
-    // region_table.cpp.
+    //      region_table.cpp.
     //      Without it: after power loss a live region has torn fields, or the entries of an earlier use.
     if (auto done = file.persist(slot); !done)
         return done;

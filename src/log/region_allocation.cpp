@@ -153,8 +153,8 @@ result<void> writer::impl::add_segment() {
     segment.slots = static_cast<std::uint32_t>(slots);
     segment.segment_bytes = bytes;
     segment.crc = format::segment_crc(segment);
-    // [P3] The segment is zeroed and durable before anything leads to it. Pairs with [P4] in region_table.cpp. Without
-    //      it: after power loss old payload is taken for region slots.
+    // [P3] The segment is zeroed and durable before anything leads to it. Pairs with [P4] in region_table.cpp.
+    //      Without it: after power loss old payload is taken for region slots.
     if (auto done = file->medium().persist(*place, written); !done)
         return done;
     base::die_at(base::kill_point::table_segment_written);
@@ -202,8 +202,7 @@ result<void> writer::impl::free(region where, bool force) {
     auto& slot = table.slot(where.index());
     region->state = 0;
     // [V5] release, and a fence: the generation ends before any byte of it is overwritten. Pairs with the acquire
-    // fences
-    //      of [V6] in cursor.hpp and [V7] in entry_walk.hpp, which read the bytes first and the state word then.
+    //      fences of [V6] in cursor.hpp and [V7] in entry_walk.hpp, which read the bytes first and the state word then.
     //      Without it: a reader takes bytes of a later use for the entry.
     store_release(slot.cold.state, format::state_word(where.generation(), format::slot_state::free));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

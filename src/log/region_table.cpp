@@ -255,9 +255,28 @@ result<free_space> compute_free_space(const stream_file& file, const region_tabl
     return space;
 }
 
-stream_info describe_stream(const stream_file& file, const region_table& table) {
+result<std::vector<extent_info>> list_extents(const stream_file& file, const region_table& table) {
+    auto space = compute_free_space(file, table);
+    if (!space)
+        return tl::unexpected(std::move(space.error()));
+    auto regions = list_regions(file, table);
+    if (!regions)
+        return tl::unexpected(std::move(regions.error()));
+    std::vector<extent_info> all;
+    all.push_back({extent_info::use::metadata, offset{0}, file.superblock().data_offset, {}});
+    for (std::size_t i = 1; i < table.segments().size(); ++i)
+        all.push_back(
+            {extent_info::use::table_segment, offset{table.segments()[i].offset}, table.segments()[i].bytes, {}});
+    for (const auto& r : *regions)
+        all.push_back({extent_info::use::region, r.extent, r.extent_bytes, r.handle});
+    for (const auto& [begin, bytes] : space->runs())
+        all.push_back({extent_info::use::free, offset{begin}, bytes, {}});
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    return all;
+}
+
+stream_info describe_superblock(const stream_file& file) {
     const auto& superblock = file.superblock();
-    const auto& header = file.header();
     stream_info info;
     info.file = file.name();
     info.format_version = superblock.version;
@@ -265,12 +284,18 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
     info.creation_ns = superblock.creation_ns;
     info.stream_bytes = file.stream_bytes();
     info.block_bytes = superblock.block_bytes;
+    info.granularity = file.medium().granularity();
+    info.granularity_forced = file.medium().granularity_forced();
+    return info;
+}
+
+stream_info describe_stream(const stream_file& file, const region_table& table) {
+    const auto& header = file.header();
+    stream_info info = describe_superblock(file);
     info.region_slots = table.slots();
     for (std::uint32_t i = 0; i < table.slots(); ++i)
         if (format::state_of(load_acquire(table.slot(i).cold.state)) != format::slot_state::free)
             ++info.regions;
-    info.granularity = file.medium().granularity();
-    info.granularity_forced = file.medium().granularity_forced();
     info.epoch = load_acquire(header.identity.epoch);
     info.clean = clean_epoch(header) == info.epoch;
     info.persisted = timestamp{load_acquire(header.persist.timestamp)};

@@ -92,9 +92,7 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     return self;
 }
 
-tl::unexpected<error> stream_file::blame(error what) const {
-    if (what.code() != errc::corrupt || !mapping_->has_faulted())
-        return tl::unexpected(std::move(what));
+tl::unexpected<error> stream_file::lost() const {
     return failure(errc::io, "{}: part of the mapping is lost (the file was truncated, or the medium failed)", name_);
 }
 

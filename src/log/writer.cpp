@@ -132,9 +132,9 @@ result<void> writer::impl::make_control_file() {
     }
     const std::uint64_t value = (*made)->nonce();
     bell->use(std::move(*made));
-    // [D9] The nonce is stored before everybody is rung for. Pairs with [D7] in reader_control.cpp. Without it: a
-    // sleeper of
-    //      the old file is rung for, finds the old nonce, and goes back to sleep behind a flag at which nobody looks.
+    // [D9] The nonce is stored before everybody is rung for. Pairs with [D7] in reader_control.cpp.
+    //      Without it: a sleeper of the old file is rung for, finds the old nonce, and goes back to sleep behind a flag
+    //      at which nobody looks.
     store_release(nonce, value);
     ring_everybody();
     return {};
@@ -217,8 +217,7 @@ tl::unexpected<error> writer::impl::unusable() const {
         return failure(errc::wrong_process, "{}: a forked child must not use the writer of its parent", file->name());
     if (in_trouble(base::trouble::closed))
         return failure(errc::invalid_argument, "{}: the writer is closed", file->name());
-    return failure(errc::io, "{}: part of the mapping is lost (the file was truncated, or the medium failed)",
-                   file->name());
+    return file->lost();
 }
 
 tl::unexpected<error> writer::impl::gone(region where) const {
@@ -242,7 +241,10 @@ writer::~writer() {
 result<std::unique_ptr<writer>> writer::open(const std::filesystem::path& file, const writer_options& options) {
     std::unique_ptr<writer> opened(new writer);
     auto state = std::make_unique<impl>(opened->state_);
-    if (auto done = state->open(file, options); !done)
+    auto done = state->open(file, options);
+    if (state->file && state->file->is_lost())
+        return state->file->lost();
+    if (!done)
         return tl::unexpected(std::move(done.error()));
     opened->impl_ = std::move(state);
     return opened;
@@ -266,31 +268,31 @@ stream_info writer::info() const {
 }
 
 result<region> writer::allocate(std::uint64_t size_bytes, std::string_view name) {
-    return impl_->usable() ? impl_->allocate(size_bytes, name) : impl_->unusable();
+    return impl_->ask([&] { return impl_->allocate(size_bytes, name); });
 }
 
 result<void> writer::free(region where, bool force) {
-    return impl_->usable() ? impl_->free(where, force) : impl_->unusable();
+    return impl_->ask([&] { return impl_->free(where, force); });
 }
 
 result<region> writer::clear(region where, bool force) {
-    return impl_->usable() ? impl_->clear(where, force) : impl_->unusable();
+    return impl_->ask([&] { return impl_->clear(where, force); });
 }
 
 result<region> writer::find(std::string_view name) const {
-    return impl_->usable() ? log::find_region(*impl_->file, impl_->table, name) : impl_->unusable();
+    return impl_->ask([&] { return log::find_region(*impl_->file, impl_->table, name); });
 }
 
 result<std::vector<region_info>> writer::regions() const {
-    return impl_->usable() ? log::list_regions(*impl_->file, impl_->table) : impl_->unusable();
+    return impl_->ask([&] { return log::list_regions(*impl_->file, impl_->table); });
 }
 
 result<region_info> writer::describe(region where) const {
-    if (!impl_->usable())
-        return impl_->unusable();
-    if (impl_->find_open(where) == nullptr)
-        return impl_->gone(where);
-    return log::describe_region(*impl_->file, impl_->table, where);
+    return impl_->ask([&]() -> result<region_info> {
+        if (impl_->find_open(where) == nullptr)
+            return impl_->gone(where);
+        return log::describe_region(*impl_->file, impl_->table, where);
+    });
 }
 
 result<reservation> writer::reserve(region where, std::uint64_t payload_bytes) noexcept {

@@ -107,6 +107,13 @@ struct writer::impl {
     /// In a state to write at all: not closed, not a forked child, no fault of the mapping.
     [[nodiscard]] bool usable() const noexcept { return base::trouble::load(*trouble) == 0; }
     [[nodiscard]] tl::unexpected<error> unusable() const;
+    /// What `question` answers, where the writer may be used; see stream_file::ask().
+    template <class Question>
+    [[nodiscard]] auto ask(const Question& question) const -> decltype(question()) {
+        if (!usable())
+            return unusable();
+        return file->ask(question);
+    }
     /// Null: the handle's generation is gone.
     [[nodiscard]] detail::append_region* find_open(region where) noexcept {
         if (where.index() >= regions.size()) [[unlikely]]

@@ -7,7 +7,6 @@
 #include <unistd.h>
 #include <cerrno>
 #include <cstdlib>
-#include <vector>
 
 namespace pmemstream::medium {
 
@@ -58,20 +57,7 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
             return fail(code, "preparing to map");
 
     std::unique_ptr<mapping> self(new mapping);
-    // In a forked child libpmem2 still counts its parent's mappings, which the child does not have, and refuses
-    // addresses among them. So the address that the kernel proposed is taken by something else while it proposes
-    // another.
-    std::vector<void*> taken;
-    int code = 0;
-    while ((code = pmem2_map_new(&self->map_, config, source)) == PMEM2_E_MAPPING_EXISTS && taken.size() < 64) {
-        void* const place = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (place == MAP_FAILED)
-            break;
-        taken.push_back(place);
-    }
-    for (void* const place : taken)
-        ::munmap(place, bytes);
-    if (code != 0)
+    if (const int code = pmem2_map_new(&self->map_, config, source); code != 0)
         return fail(code, "mapping");
     cleanup();
     self->data_ = static_cast<std::byte*>(pmem2_map_get_address(self->map_));
@@ -82,8 +68,8 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
     self->guard_ = base::guarded_range(self->data_, bytes, mode == access::write, &self->trouble_);
     // A child must not write to its parent's stream by accident.
     if (mode == access::write)
-        if (::madvise(self->data_, bytes, MADV_DONTFORK) != 0)
-            return base::system_failure(errno, "{}: keeping the mapping from forked children", self->file_);
+        if (const int code = self->unforked_.cover(self->data_, bytes); code != 0)
+            return base::system_failure(code, "{}: keeping the mapping from forked children", self->file_);
     return self;
 }
 

@@ -2,6 +2,7 @@
 
 #include "src/base/fault_registry.hpp"
 #include "src/base/trouble.hpp"
+#include "src/medium/unforked_range.hpp"
 
 #include <pmemstream/result.hpp>
 #include <pmemstream/types.hpp>
@@ -54,6 +55,7 @@ private:
     std::uint32_t trouble_ = 0;
     std::string file_;
     base::guarded_range guard_;
+    unforked_range unforked_;
 };
 
 }  // namespace pmemstream::medium

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -23,8 +25,19 @@ namespace {
     throw std::system_error(errno, std::generic_category(), what);
 }
 
+/// Signals as a program finds them that a user starts at a terminal. This process may have been started otherwise (a job
+/// in the background of a script ignores SIGINT, nohup SIGHUP), and what is ignored or blocked stays so after exec.
+void meet_signals_as_usual() {
+    for (int signal = 1; signal < NSIG; ++signal)
+        (void)::signal(signal, SIG_DFL);  // refused for a few, which cannot be ignored anyway
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 /// In the child: becomes the program. Returns only when it cannot.
 int become(const words& command, const surroundings& in, int fd_in, int fd_out, int fd_err) {
+    meet_signals_as_usual();
     if (::dup2(fd_in, 0) < 0 || ::dup2(fd_out, 1) < 0 || ::dup2(fd_err, 2) < 0)
         return 98;
     for (const auto& variable : in.environment)
@@ -134,6 +147,13 @@ std::optional<std::string> running::line() {
         if (got > 0)
             pending_.append(buffer, static_cast<std::size_t>(got));
     }
+}
+
+void running::stop() {
+    kill(SIGSTOP);
+    int status = 0;
+    if (::waitpid(pid(), &status, WUNTRACED) != pid() || !WIFSTOPPED(status))
+        throw std::runtime_error("a tool ended instead of being stopped");
 }
 
 void running::await_handler(int signal) const {
