@@ -41,6 +41,9 @@ public:
     void ring_where_wanted(std::uint32_t index, std::uint32_t& region_wake) noexcept;
     [[nodiscard]] std::uint32_t& stream_wake() const noexcept { return stream_wake_; }
 
+    /// After persisted offsets were stored: for the sleepers on the persisted horizon of that region and of the stream.
+    void ring_persisted(std::uint32_t index, std::uint32_t& region_wake, std::uint32_t& stream_wake) noexcept;
+
     /// True once after committed() put a ring off; whoever asks then rings where it is wanted.
     [[nodiscard]] bool take_put_off() noexcept { return put_off_.exchange(false, std::memory_order_acq_rel); }
     [[nodiscard]] std::uint64_t rings() const noexcept { return rings_.load(std::memory_order_relaxed); }

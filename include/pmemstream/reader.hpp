@@ -49,7 +49,8 @@ struct registered_reader {
     bool all_regions = false;
     region where;                ///< unless all_regions
     std::uint64_t position = 0;  ///< offset in the file; for all_regions the last timestamp it was given
-    bool asleep = false;         ///< a hint
+    pmemstream::horizon horizon = pmemstream::horizon::committed;
+    bool asleep = false;  ///< a hint
 };
 
 /// Follows a stream read-only: opens with O_RDONLY, maps with PROT_READ, never recovers, costs the writer nothing.

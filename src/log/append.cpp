@@ -21,18 +21,18 @@ using format::entry_meta;
 namespace {
 
 /// `crc`: the register after the payload. See format::entry_crc().
-void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc, std::uint64_t meta,
-                  std::uint64_t offset) noexcept {
+void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc, std::uint64_t epoch,
+                  std::uint64_t meta, std::uint64_t offset) noexcept {
     auto& header = *reinterpret_cast<format::entry_header*>(to);
     store_relaxed(header.payload_bytes, payload_bytes);
-    store_relaxed(header.crc, format::entry_crc(crc, payload_bytes, meta, offset));
+    store_relaxed(header.crc, format::entry_crc(crc, payload_bytes, epoch, meta, offset));
     store_relaxed(header.meta, meta);
 }
 
 /// Writes a whole entry at `to`, which lies in the file at `offset`: payload with zeros behind it up to a multiple of
 /// 8, then the header.
-void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_t meta, std::uint64_t offset,
-                 std::uint32_t seed) noexcept {
+void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_t epoch, std::uint64_t meta,
+                 std::uint64_t offset, std::uint32_t seed) noexcept {
     std::byte* const place = to + sizeof(format::entry_header);
     const std::size_t bytes = payload.size();
     if (!base::is_aligned(bytes, 8))
@@ -44,7 +44,7 @@ void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_
 #else
     const std::uint32_t crc = base::crc32c_copy(seed, place, payload.data(), bytes);
 #endif
-    write_header(to, static_cast<std::uint32_t>(bytes), crc, meta, offset);
+    write_header(to, static_cast<std::uint32_t>(bytes), crc, epoch, meta, offset);
 }
 
 [[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_size(const log::stream_file& file, region where,
@@ -85,6 +85,8 @@ void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t 
 
 result<timestamp> writer::append_any(region where, std::span<const std::byte> payload) noexcept {
     auto& hot = impl_->hot;
+    if (impl_->all_durable)
+        return impl_->persist_appended(where.index(), impl_->append(where, payload));
     if (!detail::append_short<true>(hot, where, payload.data(), payload.size()))
         return impl_->append(where, payload);
     const timestamp given{hot.next_timestamp - 1};
@@ -113,7 +115,7 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
     const std::uint64_t now = hot.next_timestamp;
     if (now > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
-    write_entry(hot.base + offset, payload, now | hot.epoch_bits, offset, region->crc_seed);
+    write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
     if (!usable()) [[unlikely]]
         return unusable();
     hot.next_timestamp = now + 1;
@@ -121,8 +123,30 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
     return timestamp{now};
 }
 
+result<timestamp> writer::append(region where, std::span<const std::byte> payload, horizon how) noexcept {
+    auto appended = append(where, payload);
+    return how == horizon::persisted && !impl_->all_durable
+               ? impl_->persist_appended(where.index(), std::move(appended))
+               : appended;
+}
+
 result<timestamp> writer::append_batch(region where, std::span<const std::span<const std::byte>> payloads) noexcept {
-    return impl_->append_batch(where, payloads);
+    auto appended = impl_->append_batch(where, payloads);
+    return impl_->all_durable ? impl_->persist_appended(where.index(), std::move(appended)) : appended;
+}
+
+/// Makes what was just committed in a region persisted as well.
+result<timestamp> writer::impl::persist_appended(std::uint32_t index, result<timestamp> appended) noexcept {
+    if (!appended)
+        return appended;
+    if (file->medium().flushes()) {
+        // One region, by the appending thread: no round over all of them.
+        if (auto done = flusher->persist_region(index); !done)
+            return tl::unexpected(std::move(done.error()));
+    } else if (auto done = flusher->wait(to_uint(*appended), std::chrono::nanoseconds::max()); !done) {
+        return tl::unexpected(std::move(done.error()));
+    }
+    return appended;
 }
 
 result<timestamp> writer::impl::append_batch(region where,
@@ -150,7 +174,7 @@ result<timestamp> writer::impl::append_batch(region where,
     offset = region->committed;
     for (std::size_t i = 0; i < payloads.size(); ++i) {
         const std::uint64_t more = i + 1 < payloads.size() ? entry_meta::more_bit : 0;
-        write_entry(hot.base + offset, payloads[i], (hot.next_timestamp + i) | hot.epoch_bits | more, offset,
+        write_entry(hot.base + offset, payloads[i], epoch, (hot.next_timestamp + i) | hot.epoch_bits | more, offset,
                     region->crc_seed);
         offset += format::entry_bytes(payloads[i].size());
     }
@@ -210,7 +234,7 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
             break;
         if (!filler)
             newest = hot.next_timestamp++;
-        write_header(hot.base + next.offset, next.payload_bytes, next.payload_crc_state,
+        write_header(hot.base + next.offset, next.payload_bytes, next.payload_crc_state, epoch,
                      (filler ? entry_meta::filler_bit : newest) | hot.epoch_bits, next.offset);
         end = next.offset + format::entry_bytes(next.payload_bytes);
         ++ring.first;

@@ -46,8 +46,8 @@ result<void> check_clean_header(const log::stream_file& file) {
 /// them.
 bool is_unrecovered(const log::stream_file& file) {
     const auto now = log::current_identity(file);
-    return (!now || log::decide_trust(file.header().identity, *now) == log::trust::rescan) &&
-           !ipc::is_locked(file.fd(), false);
+    // Beside a writer too: it says whose the offsets are only when it has recovered them.
+    return !now || log::decide_trust(file.header().identity, *now) == log::trust::rescan;
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ result<log::region_table> reader::impl::current_table() {
     return table;
 }
 
-result<entry_walk> reader::impl::walk(const log::region_table& now, region where, bool check_crc) {
+result<entry_walk> reader::impl::walk(const log::region_table& now, region where, horizon horizon, bool check_crc) {
     if (auto info = log::describe_region(*file, now, where); !info)
         return tl::unexpected(std::move(info.error()));
     const auto& slot = now.slot(where.index());
@@ -69,7 +69,7 @@ result<entry_walk> reader::impl::walk(const log::region_table& now, region where
     if (!*cold || format::generation_of((*cold)->state) != where.generation())
         return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file->name(),
                        where.index(), where.generation());
-    return entry_walk(*file, slot, view(slot, where), **cold, check_crc || unrecovered);
+    return entry_walk(*file, slot, view(slot, where), **cold, horizon, check_crc || unrecovered);
 }
 
 const detail::generation_view& reader::impl::view(const format::region_slot& slot, region where) {
@@ -87,7 +87,7 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
         return tl::unexpected(std::move(opened.error()));
     auto self = std::make_shared<impl>();
     self->file = std::move(*opened);
-    self->epoch_at_open = load_acquire(self->file->header().identity.epoch);
+    self->epoch_at_open = self->file->epoch();
     const auto looked = self->file->ask([&]() -> result<void> {
         if (auto done = self->table.refresh(*self->file); !done)
             return done;
@@ -135,7 +135,7 @@ result<std::vector<extent_info>> reader::extents() const {
 writer_status reader::writer() const noexcept {
     const auto& identity = impl_->file->header().identity;
     writer_status status;
-    status.epoch = load_acquire(identity.epoch);
+    status.epoch = impl_->file->epoch();
     status.pid = load_acquire(identity.writer_pid);
     status.alive = ipc::is_locked(impl_->file->fd(), false);
     if (impl_->file->is_lost())  // a header of zeros names no writer; epochs only rise

@@ -37,7 +37,7 @@ struct reader::impl {
         });
     }
     /// A walk over a live region, at its oldest entry. Errors: region_gone, corrupt.
-    [[nodiscard]] result<entry_walk> walk(const log::region_table& now, region where, bool check_crc);
+    [[nodiscard]] result<entry_walk> walk(const log::region_table& now, region where, horizon horizon, bool check_crc);
     /// The same, where a cursor with these options starts. Errors: invalid_offset too.
     [[nodiscard]] result<entry_walk> start_walk(const log::region_table& now, region where,
                                                 const cursor_options& options);

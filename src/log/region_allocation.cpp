@@ -43,8 +43,8 @@ void writer::impl::use_regions() noexcept {
     const std::uint64_t entries_max = file->stream_bytes() / sizeof(format::entry_header);
     const bool enough_timestamps =
         hot.next_timestamp <= format::timestamp_max && format::timestamp_max - hot.next_timestamp > entries_max;
-    hot.regions_inline =
-        base::crc32c_has_instruction() && !bell->fenced() && enough_timestamps && usable() ? table.slots() : 0;
+    const bool simple = !bell->fenced() && !all_durable && usable();
+    hot.regions_inline = simple && enough_timestamps && base::crc32c_has_instruction() ? table.slots() : 0;
 }
 
 void writer::impl::open_region(std::uint32_t index) {
@@ -87,6 +87,7 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
         return failure(errc::exhausted, "{}: no {} bytes in a row are free; the longest run has {}", file->name(),
                        *extent_bytes, space->largest_bytes());
 
+    const durability::flusher::pause pause(*flusher);
     auto& slot = table.slot(*index);
     auto& cold = slot.cold;
     store_relaxed(cold.extent_offset, *place);
@@ -98,7 +99,7 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
         store_relaxed(cold.name[i], i < name.size() ? name[i] : '\0');
     const std::uint64_t generation = next_generation++;
     auto done = note_medium(
-        log::bring_to_life(*file, slot, generation, hot.next_timestamp, base::kill_point::allocate_prepared));
+        log::bring_to_life(*file, slot, generation, hot.next_timestamp, epoch, base::kill_point::allocate_prepared));
     // Whether or not the state word became durable: in this process it says "live".
     if (format::state_of(load_relaxed(cold.state)) == format::slot_state::live) {
         (void)space->take(*place, *extent_bytes);
@@ -165,6 +166,10 @@ result<void> writer::impl::add_segment() {
         if (auto done = table.refresh(*file); !done)
             return done;
     }
+    {
+        const durability::flusher::pause pause(*flusher);
+        flusher->use(slots_of_table());
+    }
     use_regions();
     return note_medium(file->persist(last));
 }
@@ -186,10 +191,20 @@ result<void> writer::impl::check_free_of_users(region where) const {
     return {};
 }
 
+std::vector<format::region_slot*> writer::impl::slots_of_table() const {
+    std::vector<format::region_slot*> slots;
+    for (std::uint32_t i = 0; i < table.slots(); ++i)
+        slots.push_back(&table.slot(i));
+    return slots;
+}
+
 void writer::impl::ring_sleepers(std::uint32_t index) noexcept {
     bell->ring(table.slot(index).commit.wake);
-    if (index >= ipc::region_doors)  // these sleep on the stream's word
+    bell->ring(table.slot(index).persist.wake);
+    if (index >= ipc::region_doors) {  // these sleep on the stream's words
         bell->ring(bell->stream_wake());
+        bell->ring(file->header().wake.persisted);
+    }
 }
 
 result<void> writer::impl::free(region where, bool force) {
@@ -199,6 +214,11 @@ result<void> writer::impl::free(region where, bool force) {
     if (auto unused = force ? result<void>() : check_free_of_users(where); !unused)
         return unused;
     base::die_at(base::kill_point::free_begin);
+    const durability::flusher::pause pause(*flusher);
+    // [P19] The header's committed timestamp covers the region's entries before their slot may forget them. Pairs with
+    //       [P20] in recovery.cpp. Without it: after power loss their timestamps are given again.
+    if (auto done = flusher->persist_timestamp(); !done)
+        return done;
     auto& slot = table.slot(where.index());
     region->state = 0;
     // [V5] release, and a fence: the generation ends before any byte of it is overwritten. Pairs with the acquire
@@ -223,6 +243,9 @@ result<region> writer::impl::clear(region where, bool force) {
         return tl::unexpected(std::move(unused.error()));
     if (next_generation > format::generation_max)
         return refuse_generations();
+    const durability::flusher::pause pause(*flusher);
+    if (auto done = flusher->persist_timestamp(); !done)  // as [P19]
+        return tl::unexpected(std::move(done.error()));
     auto& slot = table.slot(where.index());
     const std::uint64_t generation = next_generation++;
     opened->state = 0;
@@ -234,7 +257,7 @@ result<region> writer::impl::clear(region where, bool force) {
         return tl::unexpected(std::move(done.error()));
     base::die_at(base::kill_point::clear_marked);
     if (auto done = note_medium(
-            log::bring_to_life(*file, slot, generation, hot.next_timestamp, base::kill_point::clear_emptied));
+            log::bring_to_life(*file, slot, generation, hot.next_timestamp, epoch, base::kill_point::clear_emptied));
         !done)
         return tl::unexpected(std::move(done.error()));
     open_region(where.index());

@@ -77,14 +77,15 @@ result<std::optional<format::slot_cold>> read_cold(const stream_file& file, cons
 
 std::uint64_t clean_epoch(const format::shared_header& header) noexcept {
     const std::uint64_t clean = load_acquire(header.identity.clean_epoch);
-    return load_acquire(header.identity.epoch) == clean ? clean : 0;
+    return load_acquire(header.identity.epoch) == clean ? format::epoch_of(clean) : 0;
 }
 
 result<std::optional<region_info>> read_region(const stream_file& file, const format::region_slot& slot,
                                                std::uint32_t index, const format::slot_cold& cold) {
     const std::uint64_t clean = clean_epoch(file.header());
     // Persisted first: read in this order, it cannot appear to be ahead of the commit offset.
-    const std::uint64_t persisted = load_acquire(slot.persist.persisted_offset);
+    const std::uint64_t persisted_word = load_acquire(slot.persist.persisted);
+    const std::uint64_t persisted = format::persisted_offset_of(persisted_word);
     const std::uint64_t persisted_timestamp = load_acquire(slot.persist.timestamp);
     const std::uint64_t committed = load_acquire(slot.commit.commit_offset);
     const std::uint64_t committed_timestamp = load_acquire(slot.commit.timestamp);
@@ -93,12 +94,14 @@ result<std::optional<region_info>> read_region(const stream_file& file, const fo
         return std::nullopt;
     if (auto fine = format::check_offsets(committed, persisted, cold, index, file.name()); !fine)
         return tl::unexpected(std::move(fine.error()));
-    const bool settled = persisted == committed && persisted_timestamp == committed_timestamp;
+    const bool settled =
+        persisted_word == format::persisted_word(committed, clean) && persisted_timestamp == committed_timestamp;
     if (!settled && clean != 0 && clean == clean_epoch(file.header()))
         return failure(errc::corrupt,
                        "{}: region slot {}: closed cleanly, yet committed ({}, timestamp {}) and persisted ({}, "
-                       "timestamp {}) differ",
-                       file.name(), index, committed, committed_timestamp, persisted, persisted_timestamp);
+                       "timestamp {}, epoch {}) differ",
+                       file.name(), index, committed, committed_timestamp, persisted, persisted_timestamp,
+                       format::persisted_epoch_of(persisted_word));
     region_info info;
     info.handle = region(index, format::generation_of(cold.state));
     info.name = format::name_of(cold);
@@ -296,8 +299,15 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
     for (std::uint32_t i = 0; i < table.slots(); ++i)
         if (format::state_of(load_acquire(table.slot(i).cold.state)) != format::slot_state::free)
             ++info.regions;
-    info.epoch = load_acquire(header.identity.epoch);
+    info.epoch = file.epoch();
     info.clean = clean_epoch(header) == info.epoch;
+    // What a writer's medium did is kept in the header: this process may live in another environment.
+    const std::uint32_t medium = load_relaxed(header.identity.medium_flags);
+    if (const std::uint32_t kept = (medium & format::medium_granularity_mask) >> format::medium_granularity_shift;
+        kept != 0) {
+        info.granularity = static_cast<granularity>(kept - 1);
+        info.granularity_forced = (medium & format::medium_forced_flag) != 0;
+    }
     info.persisted = timestamp{load_acquire(header.persist.timestamp)};
     info.committed = timestamp{load_acquire(header.commit.timestamp)};
     if (const auto space = compute_free_space(file, table)) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include "src/base/mapped.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/format/layout.hpp"
+#include "src/format/validate.hpp"
 #include "src/medium/mapping.hpp"
 
 #include <pmemstream/result.hpp>
@@ -39,6 +41,10 @@ public:
 
     [[nodiscard]] format::shared_header& header() const noexcept {
         return at<format::shared_header>(format::header_offset);
+    }
+    /// Of the last writer, or the one at work.
+    [[nodiscard]] std::uint64_t epoch() const noexcept {
+        return format::epoch_of(base::load_acquire(header().identity.epoch));
     }
     [[nodiscard]] std::byte* bytes_at(std::uint64_t offset) const noexcept { return mapping_->data() + offset; }
     /// The struct at an offset that was checked before.

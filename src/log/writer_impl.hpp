@@ -3,6 +3,7 @@
 #include "ipc/doorbell.hpp"
 #include "ipc/file_lock.hpp"
 #include "src/base/trouble.hpp"
+#include "src/durability/flusher.hpp"
 #include "src/format/layout.hpp"
 #include "src/log/housekeeper.hpp"
 #include "src/log/region_table.hpp"
@@ -61,12 +62,17 @@ struct writer::impl {
     std::uint64_t epoch = 0;
     std::uint64_t next_generation = 1;
     std::optional<ipc::doorbell> bell;
+    std::optional<durability::flusher> flusher;
+    durability_policy policy;
+    bool all_durable = false;  // every append returns at persisted
     std::string control_path;
     mode_t control_mode = 0600;
     std::mutex table_mutex;          // the housekeeper walks the table while a segment may be added
     unsigned next_control_tick = 0;  // these two are the housekeeper's
     unsigned control_pause = 1;
     std::optional<log::housekeeper> keeper;
+    std::optional<log::housekeeper> background;  // moves the persisted offsets by the policy
+    std::uint64_t policy_bytes = 0;              // its own: persisted bytes when it last looked
 
     // writer.cpp
     [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);
@@ -76,6 +82,8 @@ struct writer::impl {
     [[nodiscard]] result<void> make_control_file();
     void tend_control_file(unsigned tick);
     void ring_everybody();
+    [[nodiscard]] int start_background();
+    void tend_durability(unsigned tick);
 
     // region_allocation.cpp
     void open_regions();
@@ -88,10 +96,12 @@ struct writer::impl {
     [[nodiscard]] result<void> add_segment();
     void ring_sleepers(std::uint32_t index) noexcept;
     void use_regions() noexcept;
+    [[nodiscard]] std::vector<format::region_slot*> slots_of_table() const;
     [[nodiscard]] result<void> check_free_of_users(region where) const;
 
     // append.cpp
     [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> persist_appended(std::uint32_t index, result<timestamp> appended) noexcept;
     [[nodiscard]] result<timestamp> append_batch(region where,
                                                  std::span<const std::span<const std::byte>> payloads) noexcept;
     [[nodiscard]] result<std::pair<std::uint64_t, std::span<std::byte>>> reserve(region where,

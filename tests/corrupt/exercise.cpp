@@ -66,8 +66,8 @@ public:
             std::memcmp(payload.data(), image_.data() + offset + 16, payload.size()) != 0)
             complain(seen, fmt::format("the entry at {} is not what the file holds there", offset));
         const auto seed = format::entry_crc_seed(uuid_, e.where().generation());
-        if (crc_checked &&
-            header.crc != format::expected_crc(image_.data() + offset, header.payload_bytes, header.meta, offset, seed))
+        if (crc_checked && !format::crc_matches(image_.data() + offset, header.payload_bytes, header.meta, header.crc,
+                                                offset, seed, format::epoch_max))
             complain(seen, fmt::format("the entry at {} does not verify", offset));
         if (!e.valid())
             complain(seen, fmt::format("the entry at {} is not valid", offset));

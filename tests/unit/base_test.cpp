@@ -78,7 +78,7 @@ TEST_CASE("an errno becomes the code that names it, and stays readable") {
 
 TEST_CASE("the kill points keep the numbers that the crash tests print") {
     CHECK(static_cast<int>(base::kill_point::copy) == 1);
-    CHECK(static_cast<int>(base::kill_point::close_persisted) + 1 == static_cast<int>(base::kill_point::count));
+    CHECK(static_cast<int>(base::kill_point::between_persists) + 1 == static_cast<int>(base::kill_point::count));
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ struct append_state {
     std::byte* base = nullptr;                  ///< of the mapping
     const std::uint32_t* trouble = nullptr;     ///< see src/base/trouble.hpp
     std::uint64_t* stream_committed = nullptr;  ///< in the header
+    std::uint64_t epoch_high_bits = 0;          ///< what every entry's CRC takes of the epoch
     std::uint64_t epoch_bits = 0;               ///< of every entry's meta word
     std::uint64_t next_timestamp = 1;
     std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
@@ -133,7 +134,7 @@ template <bool Tails>
     }
     const std::uint64_t now = state.next_timestamp;
     const std::uint64_t meta = now | state.epoch_bits;
-    crc = crc32_step(crc, bytes);
+    crc = crc32_step(crc, bytes | state.epoch_high_bits);
     crc = crc32_step(crc, meta);
     crc = crc32_step(crc, offset);
     const std::uint64_t size_and_crc = bytes | ~crc << 32;
