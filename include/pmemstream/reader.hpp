@@ -62,7 +62,7 @@ public:
     /// unsupported_filesystem, io.
     [[nodiscard]] static result<reader> open(const std::filesystem::path& file, const reader_options& options = {});
 
-    [[nodiscard]] stream_info info() const;
+    [[nodiscard]] stream_info info() const;              ///< of a mapping that lost a part, only what never changes
     [[nodiscard]] timestamp committed() const noexcept;  ///< stream-wide
     [[nodiscard]] timestamp persisted() const noexcept;  ///< stream-wide
 

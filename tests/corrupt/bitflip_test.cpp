@@ -266,8 +266,12 @@ TEST_CASE(
 
     const auto count = [&](const char* structure) { return rows[structure].flips * stride; };
     CHECK(count("superblock") + count("superblock sector") + stride > sizeof(format::superblock) * 16);
-    CHECK(count("slot_cold") > 21 * 1024 - 2 * stride);
-    CHECK(count("free region_slot") > 2 * 3072 - 2 * stride);
+    // Of each piece by itself: what comes between two of a kind moves the stride's phase.
+    const auto at_least = [stride](std::uint64_t number, std::uint64_t bits) {
+        return number * (bits / stride * stride);
+    };
+    CHECK(count("slot_cold") >= at_least(21, 1024));
+    CHECK(count("free region_slot") >= at_least(2, 3072));
     CHECK(count("entry_header") > 35 * 128);
     CHECK(count("entry padding") > 100);
     CHECK(count("filler payload") > 100 - stride);

@@ -38,6 +38,7 @@ void meet_signals_as_usual() {
 /// In the child: becomes the program. Returns only when it cannot.
 int become(const words& command, const surroundings& in, int fd_in, int fd_out, int fd_err) {
     meet_signals_as_usual();
+    ::setpgid(0, 0);  // end_group() finds what it starts
     if (::dup2(fd_in, 0) < 0 || ::dup2(fd_out, 1) < 0 || ::dup2(fd_err, 2) < 0)
         return 98;
     for (const auto& variable : in.environment)
@@ -50,6 +51,11 @@ int become(const words& command, const surroundings& in, int fd_in, int fd_out, 
     arguments.push_back(nullptr);
     ::execvp(arguments[0], arguments.data());
     return 96;
+}
+
+/// Ends what a program has left behind: the other half of a shell's pipeline outlives the shell.
+void end_group(const child& process) {
+    ::kill(-process.pid(), SIGKILL);
 }
 
 int temporary_file(const std::filesystem::path& path) {
@@ -67,6 +73,7 @@ ended run_with(const words& command, const surroundings& in) {
     write_text(dir / "in", in.input);
     child process([&] { return become(command, in, fd_in, fd_out, fd_err); });
     const auto exit = process.wait();
+    end_group(process);
     for (const int fd : {fd_in, fd_out, fd_err})
         ::close(fd);
     return {exit.signalled, exit.code, read_text(dir / "out"), read_text(dir / "err")};
@@ -106,6 +113,7 @@ running::running(const words& command, const surroundings& in) {
 running::~running() {
     end_input();
     leave_output();
+    end_group(*child_);
     child_.reset();
     std::error_code ignored;
     std::filesystem::remove(err_, ignored);
