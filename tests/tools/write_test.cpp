@@ -120,6 +120,35 @@ TEST_CASE("whole files, one entry each") {
     CHECK(entries_of(dir / "s") == std::vector<std::string>{"alpha\nbeta\n", "", binary, large});
 }
 
+TEST_CASE("a signal ends it while it waits for somebody to write to a FIFO") {
+    for (const std::string option : {"--files", "--resume"}) {
+        const temp_dir dir;
+        REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+        running tool({write_tool, dir / "s", option, dir / "fifo"});
+        while (!reader::open(dir / "s") || !reader::open(dir / "s")->writer().alive)
+            ::usleep(500);
+        tool.kill(SIGTERM);
+        CHECK(tool.wait().status() == 128 + SIGTERM);
+        CHECK(reader::open(dir / "s")->info().clean);
+    }
+}
+
+TEST_CASE("a FIFO that is written to later is read to its end") {
+    for (const std::string option : {"--files", "--resume"}) {
+        const temp_dir dir;
+        REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+        running tool({write_tool, dir / "s", option, dir / "fifo"});
+        while (!reader::open(dir / "s") || !reader::open(dir / "s")->writer().alive)
+            ::usleep(500);
+        // Opened before anything is written to it, so that the tool waits on a FIFO with a writer too.
+        CHECK(shell("exec > '" + (dir / "fifo").string() + "'; printf 'a\\n'; sleep 0.05; printf 'b\\nc'").status() ==
+              0);
+        CHECK(tool.wait().status() == 0);
+        CHECK(entries_of(dir / "s") ==
+              (option == "--files" ? std::vector<std::string>{"a\nb\nc"} : std::vector<std::string>{"a", "b", "c"}));
+    }
+}
+
 TEST_CASE("a missing file is noticed before anything is made") {
     const temp_dir dir;
     write_text(dir / "a", "x");
