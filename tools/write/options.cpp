@@ -112,11 +112,13 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
             ->type_name("FILE...")
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
             ->group(input);
-    auto* const resume = app.add_option("--resume", options.resumed_file,
-                                        "Append the lines of FILE that the region does not hold yet: as many are "
-                                        "skipped as it has entries, and each is compared with its entry")
-                             ->type_name("FILE")
-                             ->group(input);
+    auto* const resume =
+        app.add_option("--resume", options.resumed_file,
+                       "Append the lines of FILE that the region does not hold yet: as many are "
+                       "skipped as it has entries, and each is compared with its entry; a last line without "
+                       "newline is left for a later run")
+            ->type_name("FILE")
+            ->group(input);
     frames_flag->excludes(files)->excludes(resume);
     files->excludes(resume);
 

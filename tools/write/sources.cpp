@@ -37,6 +37,7 @@ std::optional<std::span<const std::byte>> line_source::next(std::uint64_t bytes_
             const auto bytes = static_cast<std::size_t>(static_cast<const std::byte*>(newline) - pending.data());
             consumed_ = bytes + 1;
             searched_ = 0;
+            whole_ = true;
             ++number_;
             return pending.first(bytes);
         }
@@ -53,6 +54,7 @@ std::optional<std::span<const std::byte>> line_source::next(std::uint64_t bytes_
         if (got != input::got::end || searched_ == 0)
             return std::nullopt;
         consumed_ = std::exchange(searched_, 0);
+        whole_ = false;
         ++number_;
         return from_.pending();
     }
@@ -65,6 +67,11 @@ stop append_lines(appender& to, const write_options& options, line_source& lines
         // Nothing is lost by stopping at once where the input can be read again.
         if (from.keeps_its_bytes() && signals::seen() != 0)
             return stop::signal;
+        if (options.source == source_kind::resumed_lines && from.keeps_its_bytes() && !lines.whole()) {
+            note("{}: line {} has no newline yet and is not appended; it is when it has one and this is run again",
+                 from.name(), lines.number());
+            continue;
+        }
         to.append(region, *line, "line", lines.number());
     }
     if (lines.why() == stop::signal)
