@@ -44,14 +44,15 @@ void appender::open() {
         note("{}: recovery cut {} region(s) before entries that look whole", options_.stream.string(), cut);
 }
 
-appender::target appender::allocate(std::string_view name, std::optional<std::uint64_t> size_hint) {
+appender::target appender::allocate(std::string_view name, std::string_view called,
+                                    std::optional<std::uint64_t> size_hint) {
     const auto info = writer_->info();
     // The extent's 64 identifying bytes come out of the free space too.
     constexpr std::uint64_t identity_bytes = 64;
     const std::uint64_t free = info.largest_free_bytes - std::min(info.largest_free_bytes, identity_bytes);
     if (free == 0)
         fail(exit_code::no_room, "{}: no room for a region \"{}\": all of the stream's {} are taken",
-             options_.stream.string(), printable(name), bytes_for_people(info.stream_bytes));
+             options_.stream.string(), printable(called), bytes_for_people(info.stream_bytes));
     std::uint64_t bytes = free;
     if (options_.region_bytes)
         bytes = *options_.region_bytes;
@@ -65,7 +66,7 @@ appender::target appender::allocate(std::string_view name, std::optional<std::ui
     if (!made)
         fail(made.error());
     const auto described = need(writer_->describe(*made));
-    return {std::string(name), *made, described.size_bytes, false};
+    return {std::string(called), *made, described.size_bytes, false};
 }
 
 appender::target& appender::region_named(std::string_view name, std::optional<std::uint64_t> size_hint) {
@@ -75,11 +76,17 @@ appender::target& appender::region_named(std::string_view name, std::optional<st
     if (const auto found = writer_->find(name)) {
         made = {std::string(name), *found, need(writer_->describe(*found)).size_bytes, true};
     } else if (found.error().code() == errc::not_found) {
-        made = allocate(name, size_hint);
+        made = allocate(name, name, size_hint);
     } else {
         fail(found.error());
     }
     return targets_.emplace(std::string(name), std::move(made)).first->second;
+}
+
+appender::target& appender::region_labelled(std::string_view label, std::optional<std::uint64_t> size_hint) {
+    if (const auto known = labelled_.find(label); known != labelled_.end())
+        return known->second;
+    return labelled_.emplace(std::string(label), allocate({}, label, size_hint)).first->second;
 }
 
 void appender::wait_for_turn() {
