@@ -24,7 +24,8 @@ public:
 
     /// As it was given, for messages.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    /// Absolute: the process may change its directory.
+    /// Absolute, because the process may change its directory, and without links, so that all who open the stream by
+    /// one name or another look for its control file in the same place.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] uid_t owner() const noexcept { return owner_; }
