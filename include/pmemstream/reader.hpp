@@ -31,15 +31,6 @@ struct writer_status {
     std::uint32_t pid = 0;  ///< a hint from the header: of the last writer, in its own pid namespace
 };
 
-/// How sleeping and registering work for a reader.
-enum class control_state : std::uint8_t {
-    attached,  ///< doorbell and slots work
-    absent,    ///< no control file that belongs to the stream, or told not to use it: waits poll
-    refused,   ///< there is one that this user may not write, or futex or membarrier do not work here: waits poll
-    lost,      ///< it was truncated under this process (control_lost): waits poll until the writer makes a new one
-};
-[[nodiscard]] PMEMSTREAM_API std::string_view to_string(control_state value) noexcept;
-
 /// A cursor that registered itself in the control file.
 struct registered_reader {
     std::uint32_t slot = 0;

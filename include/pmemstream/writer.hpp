@@ -24,7 +24,8 @@ struct writer_options {
     /// the control file can sleep on the doorbell and register; they can also cost the writer time (see
     /// docs/guarantees.md).
     std::optional<mode_t> control_mode = std::nullopt;
-    /// Make no control file and ring no doorbell: readers spin or poll.
+    /// Make no control file and ring no doorbell: readers spin or poll. (They also do where none can be made, which is
+    /// no error of open(): writer::control() tells.)
     bool without_control = false;
     bool allow_network_filesystem = false;
 };
@@ -88,6 +89,14 @@ public:
     [[nodiscard]] const recovery_report& recovery() const noexcept;
     /// Of a closed writer, or in a forked child, only the file's name.
     [[nodiscard]] stream_info info() const;
+
+    /// Whether readers can sleep until they are rung for, and register: `attached` while there is a control file. `absent`
+    /// if none was wanted, after close() and in a forked child. `refused` while none can be made, which harms nothing
+    /// else and is tried again now and then; control_status() tells why. Thread safety: any thread.
+    [[nodiscard]] control_state control() const noexcept;
+    /// Why there is no control file although one was wanted. Errors, of the last attempt to make it: already_exists
+    /// (something else is at its path), no_permission, no_space, io. Thread safety: any thread.
+    [[nodiscard]] result<void> control_status() const;
 
     // --- regions ------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     const auto real = std::filesystem::canonical(file, unknown);
     self->path_ = unknown ? std::filesystem::absolute(file, unknown).string() : real.string();
     self->owner_ = st.st_uid;
+    self->group_ = st.st_gid;
     self->file_mode_ = st.st_mode & 07777;
     self->device_ = st.st_dev;
     self->inode_ = st.st_ino;

@@ -124,7 +124,14 @@ result<void> writer::impl::take_over() {
 
 result<void> writer::impl::make_control_file() {
     auto& nonce = file->header().identity.control_nonce;
-    auto made = ipc::control_file::adopt_or_create(control_path, bell->control() ? 0 : nonce, control_mode);
+    const auto earlier = bell->control();
+    auto made = ipc::control_file::adopt_or_create({.path = control_path,
+                                                    .nonce = earlier ? 0 : nonce,
+                                                    .mode = control_mode,
+                                                    .owner = file->owner(),
+                                                    .group = file->group(),
+                                                    .earlier = earlier.get()});
+    note_control(made ? result<void>() : tl::unexpected(made.error()));
     if (!made) {
         store_release(nonce, std::uint64_t{0});
         ring_everybody();
@@ -138,6 +145,11 @@ result<void> writer::impl::make_control_file() {
     store_release(nonce, value);
     ring_everybody();
     return {};
+}
+
+void writer::impl::note_control(result<void> made) {
+    const std::lock_guard guard(control_mutex);
+    control_made = std::move(made);
 }
 
 void writer::impl::ring_everybody() {
@@ -265,6 +277,23 @@ stream_info writer::info() const {
         return little;
     }
     return log::describe_stream(*impl_->file, impl_->table);
+}
+
+control_state writer::control() const noexcept {
+    if (!impl_->usable() || !impl_->keeper)
+        return control_state::absent;
+    const auto control = impl_->bell->control();
+    const std::lock_guard guard(impl_->control_mutex);
+    if (!impl_->control_made)
+        return control_state::refused;
+    return control && control->lost() ? control_state::lost : control_state::attached;
+}
+
+result<void> writer::control_status() const {
+    if (!impl_->usable())
+        return {};
+    const std::lock_guard guard(impl_->control_mutex);
+    return impl_->control_made;
 }
 
 result<region> writer::allocate(std::uint64_t size_bytes, std::string_view name) {

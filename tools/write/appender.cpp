@@ -40,6 +40,8 @@ void appender::open() {
         if (!signals::sleep_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(20)))
             throw interrupted{signals::seen()};
     }
+    if (const auto control = writer_->control_status(); !control)
+        note("{}; waiting readers poll, and cannot register", control.error().message());
     if (const auto cut = writer_->recovery().regions_cut_before_whole_entries; cut != 0)
         note("{}: recovery cut {} region(s) before entries that look whole", options_.stream.string(), cut);
 }
