@@ -15,14 +15,15 @@ void appender::suggest_stream(std::uint64_t stream_bytes, std::uint64_t block_by
 }
 
 result<std::unique_ptr<writer>> appender::open_or_create() const {
-    auto opened = writer::open(options_.stream);
+    const writer_options how{.control_mode = options_.control_mode};
+    auto opened = writer::open(options_.stream, how);
     if (opened || opened.error().code() != errc::not_found)
         return opened;
     auto created = create(options_.stream, options_.create);
     // Somebody else may have been faster; then theirs is the stream.
     if (!created && created.error().code() != errc::already_exists)
         return tl::unexpected(std::move(created.error()));
-    return writer::open(options_.stream);
+    return writer::open(options_.stream, how);
 }
 
 void appender::open() {
@@ -55,13 +56,9 @@ appender::target appender::allocate(std::string_view name, std::string_view call
     if (free == 0)
         fail(exit_code::no_room, "{}: no room for a region \"{}\": all of the stream's {} are taken",
              options_.stream.string(), printable(called), bytes_for_people(info.stream_bytes));
-    std::uint64_t bytes = free;
-    if (options_.region_bytes)
-        bytes = *options_.region_bytes;
-    else if (size_hint)
-        bytes = *size_hint;
-    else if (options_.source == source_kind::frames)
-        bytes = free / 2;  // others may follow, and nothing says how many
+    // Half of what is free: others may follow, and nothing says how many. Less than a block is not worth halving.
+    const std::uint64_t share = std::max(free / 2, std::min(free, info.block_bytes));
+    const std::uint64_t bytes = options_.region_bytes ? *options_.region_bytes : size_hint.value_or(share);
     const auto made = writer_->allocate(bytes, name);
     if (!made && made.error().code() == errc::too_large)
         fail(exit_code::no_room, "{}", made.error().message());
@@ -126,11 +123,13 @@ void appender::append(target& to, std::span<const std::byte> payload, std::strin
         return;
     }
     if (done.error().code() == errc::region_full)
-        fail(
-            exit_code::no_room,
-            "region_full: {} {} of {} bytes does not fit in region \"{}\" ({}, of which {} are left); {} were appended",
-            unit, number, payload.size(), printable(to.name), bytes_for_people(to.size_bytes),
-            bytes_for_people(need(writer_->describe(to.where)).free_bytes()), appended());
+        fail(exit_code::no_room,
+             "region_full: {} {} of {} bytes does not fit in region \"{}\" ({}, of which {} are left; other regions "
+             "can have {} "
+             "of the stream); {} were appended",
+             unit, number, payload.size(), printable(to.name), bytes_for_people(to.size_bytes),
+             bytes_for_people(need(writer_->describe(to.where)).free_bytes()),
+             bytes_for_people(writer_->info().free_bytes), appended());
     if (done.error().code() == errc::too_large)
         check_size(to, payload.size(), unit, number);
     fail(exit_code_of(done.error().code()), "{} {}: {}; {} were appended before it", unit, number,
