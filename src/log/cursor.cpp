@@ -3,6 +3,7 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/log/reader_impl.hpp"
+#include "src/log/registration.hpp"
 #include "src/log/waiting.hpp"
 
 #include <algorithm>
@@ -16,35 +17,31 @@ struct cursor::impl {
     std::shared_ptr<reader::impl> of;
     entry_walk walk;
     cursor_options options;
-    ipc::slot_lease lease;
-    std::shared_ptr<ipc::control_file> leased_from;  // where a lease was last asked for
+    log::registration registration;
     bool shown_any = false;
     result<void> status;
 
     impl(std::shared_ptr<reader::impl> reader, entry_walk at, const cursor_options& how)
-        : of(std::move(reader)), walk(at), options(how) {
+        : of(std::move(reader)),
+          walk(at),
+          options(how),
+          registration(how.registered, *of->control, of->file->header()) {
         keep_registered();
     }
 
-    /// Takes a slot; another one when the control file was made anew.
-    void keep_registered() {
-        if (!options.registered)
-            return;
-        const auto file = of->control->current();
-        if (file == leased_from)
-            return;
-        leased_from = file;
-        lease = of->control->lease(walk.where().index(), walk.where().generation(), walk.position());
-    }
+    void keep_registered() { registration.renew(walk.where().index(), walk.where().generation(), walk.position()); }
 
     [[nodiscard]] result<std::optional<entry>> show() noexcept {
-        lease.move_to(walk.position());
+        registration.lease().move_to(walk.position());
         shown_any = true;
         return result<std::optional<entry>>(tl::in_place, std::in_place, walk.view(), walk.payload(),
                                             walk.payload_bytes(), walk.shown_timestamp());
     }
 
     [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_any() noexcept {
+        // Before the step: the region is to be pinned when its entry is handed out.
+        if (registration.due()) [[unlikely]]
+            keep_registered();
         const step got = walk.next();
         if (got == step::entry)
             return show();
@@ -67,7 +64,7 @@ struct cursor::impl {
     [[nodiscard]] log::waiting_place place() noexcept {
         const bool own_door = walk.where().index() < ipc::region_doors;
         return {of->control.get(), own_door ? &walk.slot().commit.wake : &of->file->header().wake.committed,
-                own_door ? walk.where().index() + 1 : 0, &lease};
+                own_door ? walk.where().index() + 1 : 0, &registration.lease()};
     }
 };
 
@@ -124,7 +121,7 @@ cursor_lag cursor::lag() const noexcept {
 }
 
 bool cursor::registered() const noexcept {
-    return impl_->lease.held();
+    return impl_->registration.held();
 }
 
 result<entry_walk> reader::impl::start_walk(const log::region_table& now, region where, const cursor_options& options) {
