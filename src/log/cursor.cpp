@@ -45,8 +45,11 @@ struct cursor::impl {
         const step got = walk.next();
         if (got == step::entry)
             return show();
-        if (got == step::nothing_yet)
+        if (got == step::nothing_yet) {
+            if (of->copy_up && of->copy_up->happened()) [[unlikely]]
+                return of->copy_up->failure();
             return std::nullopt;
+        }
         return walk.failure(got);
     }
 
@@ -64,7 +67,7 @@ struct cursor::impl {
     [[nodiscard]] log::waiting_place place() noexcept {
         const bool own_door = walk.where().index() < ipc::region_doors;
         return {of->control.get(), own_door ? &walk.slot().commit.wake : &of->file->header().wake.committed,
-                own_door ? walk.where().index() + 1 : 0, &registration.lease()};
+                own_door ? walk.where().index() + 1 : 0, &registration.lease(), of->copy_up != nullptr};
     }
 };
 

@@ -135,8 +135,11 @@ struct merged_cursor::impl {
             const auto further = of->file->ask([this] { return look_further(); });
             if (!further)
                 return tl::unexpected(further.error());
-            if (!*further)
+            if (!*further) {
+                if (of->copy_up && of->copy_up->happened()) [[unlikely]]
+                    return of->copy_up->failure();
                 return std::nullopt;
+            }
         }
         std::pop_heap(ready.begin(), ready.end(), later);
         auto from = std::move(ready.back());
@@ -172,7 +175,7 @@ result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeou
     auto& self = *impl_;
     self.keep_registered();
     const log::waiting_place place{self.of->control.get(), &self.of->file->header().wake.committed, 0,
-                                   &self.registration.lease()};
+                                   &self.registration.lease(), self.of->copy_up != nullptr};
     return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
                          [&self] { self.keep_registered(); }, place, self.options, timeout);
 }

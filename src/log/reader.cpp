@@ -87,6 +87,7 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
         return tl::unexpected(std::move(opened.error()));
     auto self = std::make_shared<impl>();
     self->file = std::move(*opened);
+    self->copy_up = log::copy_up_watch::make_if_needed(*self->file);
     self->epoch_at_open = load_acquire(self->file->header().identity.epoch);
     const auto looked = self->file->ask([&]() -> result<void> {
         if (auto done = self->table.refresh(*self->file); !done)
