@@ -71,7 +71,8 @@ public:
 
     [[nodiscard]] writer_status writer() const noexcept;
     [[nodiscard]] control_state control() const noexcept;
-    /// Cursors registered in the control file, this process' included; empty without one that can be read.
+    /// Cursors registered in the control file, this process' included; empty without one. Errors: control_lost (it was
+    /// truncated, and no writer has made another yet), no_permission, io.
     [[nodiscard]] result<std::vector<registered_reader>> registered() const;
 
     /// Takes a shared lock on the stream's file: while it is held, no *new* writer can open the stream (it gets

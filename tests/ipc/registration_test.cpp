@@ -1,7 +1,8 @@
-// When a cursor takes its reader slot.
+// When a cursor takes its reader slot, and what is said of slots that cannot be looked at.
 #include "tests/ipc/common.hpp"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 using namespace pmemstream;
 using namespace pmemstream::test;
@@ -81,4 +82,25 @@ TEST_CASE("a cursor that does not want to be registered never is") {
     CHECK_FALSE(one.registered());
     CHECK_FALSE(all.registered());
     must(w->free(s.where));
+}
+
+TEST_CASE("slots of a control file that was truncated are control_lost, not none, until a writer makes another") {
+    const fresh_stream s;
+    must(must(writer::open(s.path))->close());
+    auto guarded = child([&] {
+        must(install_fault_guard());
+        const auto from = must(reader::open(s.path));
+        auto cursor = must(from.follow(s.where));
+        demand(must(from.registered()).size() == 1, "the cursor is registered");
+        demand(::truncate(control_path(s.path).c_str(), 0) == 0, "truncating");
+        demand(!must(cursor.wait(std::chrono::milliseconds(1))), "nothing was appended");
+        demand(from.control() == control_state::lost, "the control file is lost");
+        demand(code_of(from.registered()) == "control_lost", "and so are the slots");
+        std::filesystem::remove(control_path(s.path));
+        const auto w = must(writer::open(s.path));
+        demand(!must(cursor.next()), "nothing was appended");
+        demand(must(from.registered()).size() == 1, "the cursor is registered again");
+        return 0;
+    });
+    CHECK(guarded.wait().code == 0);
 }
