@@ -58,7 +58,8 @@ public:
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found, corrupt.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone, corrupt.
-    /// In order of allocation. Errors: corrupt (a damaged slot; the others can still be found by name).
+    /// In order of allocation; clearing counts as one, for the generation is new. Errors: corrupt (a damaged slot; the
+    /// others can still be found by name).
     [[nodiscard]] result<std::vector<region_info>> regions() const;
     /// The whole file in order of offset. Errors: corrupt.
     [[nodiscard]] result<std::vector<extent_info>> extents() const;

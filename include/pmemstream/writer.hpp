@@ -82,8 +82,9 @@ public:
     writer(const writer&) = delete;
     writer& operator=(const writer&) = delete;
 
-    /// Persists everything, marks the stream clean, drops the lock. Open reservations are dropped. Every later call
-    /// answers wrong_process or invalid_argument; a second close() does nothing. Errors: io (the stream stays unclean).
+    /// Persists everything, marks the stream clean, drops the lock. Open reservations are dropped, and what is published
+    /// behind them. Every later call answers wrong_process or invalid_argument; a second close() does nothing. Errors: io
+    /// (the stream stays unclean).
     [[nodiscard]] result<void> close() noexcept;
 
     [[nodiscard]] const recovery_report& recovery() const noexcept;
@@ -110,13 +111,14 @@ public:
     /// memory would be another's), unless `force`. Errors: region_gone, pinned, reservation_open, io.
     [[nodiscard]] result<void> free(region where, bool force = false);
 
-    /// Empties the region, which keeps place and name and gets a new generation: the handle to use from now on.
-    /// Pins and errors as for free().
+    /// Empties the region, which keeps place and name and gets a new generation: the handle to use from now on. In order
+    /// of allocation it is the last. Pins and errors as for free().
     [[nodiscard]] result<region> clear(region where, bool force = false);
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone.
-    [[nodiscard]] result<std::vector<region_info>> regions() const;  ///< In order of allocation.
+    /// In order of allocation; clearing counts as one, for the generation is new. Errors: corrupt.
+    [[nodiscard]] result<std::vector<region_info>> regions() const;
 
     // --- entries ------------------------------------------------------------------------------------------------
 
@@ -136,8 +138,9 @@ public:
     [[nodiscard]] result<reservation> reserve(region where, std::uint64_t payload_bytes) noexcept;
 
     /// Makes the entry ready. It is committed, and gets its timestamp, when every earlier claim of the region is
-    /// published or abandoned, in the order of the claims: so an open one holds up its own region only. Returns the
-    /// region's last committed timestamp after that: the entry's own if it is the last of the committed ones.
+    /// published or abandoned, in the order of the claims: so an open one holds up its own region only, and until it
+    /// is gone the entry survives nothing, not even this process. Returns the region's last committed timestamp after
+    /// that: the entry's own if it is the last of the committed ones.
     [[nodiscard]] result<timestamp> publish(reservation&& entry) noexcept;
 
     /// Gives the reservation up: a filler takes its place, which no cursor shows.
