@@ -71,11 +71,15 @@ std::uint64_t number_option(const std::string& text, std::string_view option) {
 void add_shared(CLI::App& command, inspect_options& to) {
     command.set_help_flag("-h,--help", "This text");
     command.add_option("STREAM", to.stream, "The stream's file")->required()->type_name("");
-    command.add_option("-r,--region", to.region, "Only this region: its name, or #GENERATION")->type_name("NAME");
     command.add_flag("--json", to.json, "For programs: JSON");
 }
 
+void add_region(CLI::App& command, inspect_options& to) {
+    command.add_option("-r,--region", to.region, "Only this region: its name, or #GENERATION")->type_name("NAME");
+}
+
 void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool tail) {
+    add_region(command, to);
     auto* const from = command
                            .add_option("--from", raw.from,
                                        "Begin with the oldest entry (start), behind the newest (end), or at the entry "
@@ -152,14 +156,17 @@ std::optional<inspect_options> parse_inspect_options(int argc, char** argv, outp
         return sub;
     };
     add("info", "What the stream is: format, size, state, writer", "", inspect_command::info);
-    add("regions", "The regions in a table, and a picture of the file", picture_footer, inspect_command::regions);
+    add_region(
+        *add("regions", "The regions in a table, and a picture of the file", picture_footer, inspect_command::regions),
+        options);
     add_entries(*add("dump", "The entries that are committed now, oldest first", dump_footer, inspect_command::dump),
                 options, raw, false);
     auto* const tail = add("tail", "The last entries; with -f also those to come", dump_footer, inspect_command::tail);
     add_entries(*tail, options, raw, true);
     tail->add_flag("-f,--follow", options.follow, "Go on with what is appended, each entry at once, until ended");
     tail->add_flag("--wait", options.wait, "Wait for the stream, and the region, to be made");
-    add("readers", "Registered cursors: alive, asleep, how far behind", "", inspect_command::readers);
+    add_region(*add("readers", "Registered cursors: alive, asleep, how far behind", "", inspect_command::readers),
+               options);
 
     try {
         if (argc > 1 && argv[1][0] != '-')

@@ -25,6 +25,7 @@ struct write_options {
     bool stream_bytes_given = false;
     bool block_bytes_given = false;
     std::optional<std::uint64_t> region_bytes;
+    std::optional<mode_t> control_mode;
     std::optional<double> pace;  ///< entries per second
     bool wait_for_lock = false;
 };
