@@ -59,6 +59,7 @@ struct raw_options {
     std::string after;
     std::string count;
     std::string format = "text";
+    std::string horizon = "committed";
 };
 
 std::uint64_t number_option(const std::string& text, std::string_view option) {
@@ -96,6 +97,11 @@ void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool 
     command.add_option("--format", raw.format, "How entries are shown (default: text)")
         ->check(CLI::IsMember({"text", "hex", "json", "frames"}).description(""))
         ->type_name("text|hex|json|frames");
+    command
+        .add_option("--horizon", raw.horizon,
+                    "committed: everything readers see (default); persisted: only what survives a loss of power")
+        ->check(CLI::IsMember({"committed", "persisted"}).description(""))
+        ->type_name("committed|persisted");
     command.add_flag("--with-timestamps", to.with_timestamps, "text: each line begins with the timestamp and a tab");
     command.add_flag("--with-regions", to.with_regions, "text: each line begins with the region and a tab");
 }
@@ -123,6 +129,7 @@ void finish(inspect_options& options, const raw_options& raw) {
                                                              {"json", entry_format::json},
                                                              {"frames", entry_format::frames}};
     options.format = formats.at(raw.format);
+    options.horizon = raw.horizon == "persisted" ? horizon::persisted : horizon::committed;
     if (options.json) {
         if (raw.format != "text" && raw.format != "json")
             fail(exit_code::usage, "--json excludes --format {} (see --help)", raw.format);

@@ -15,7 +15,10 @@ void appender::suggest_stream(std::uint64_t stream_bytes, std::uint64_t block_by
 }
 
 result<std::unique_ptr<writer>> appender::open_or_create() const {
-    const writer_options how{.control_mode = options_.control_mode};
+    writer_options how;
+    how.control_mode = options_.control_mode;
+    how.returns_at = options_.durable ? horizon::persisted : horizon::committed;
+    how.policy.every = options_.persist_every;
     auto opened = writer::open(options_.stream, how);
     if (opened || opened.error().code() != errc::not_found)
         return opened;

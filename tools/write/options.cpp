@@ -89,6 +89,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     std::string control_mode;
     double pace = 0;
     bool frames = false;
+    int persist_every = 0;
 
     CLI::App app(description, "pmemstream-write");
     app.formatter(
@@ -101,6 +102,14 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     app.add_option("-r,--region", options.region, "The region to append to (default: main)")->type_name("NAME");
     auto* const paced =
         app.add_option("--pace", pace, "Append at most this many entries per second")->type_name("RATE");
+    auto* const durable =
+        app.add_flag("--durable", options.durable, "Each entry survives a loss of power before the next is read");
+    auto* const persisted_every = app.add_option("--persist-every", persist_every,
+                                                 "Make what was appended survive a loss of power every so often, in "
+                                                 "milliseconds (default: at the end only)")
+                                      ->type_name("MS")
+                                      ->check(CLI::Range(1, 3'600'000).description(""));
+    durable->excludes(persisted_every);
     app.add_flag("--wait-lock", options.wait_for_lock, "Wait until no other writer has the stream");
 
     const std::string input = "Input (default: the lines of standard input)";
@@ -193,6 +202,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
             fail(exit_code::usage, "--pace: a number of entries per second above 0");
         options.pace = pace;
     }
+    options.persist_every = std::chrono::milliseconds(persist_every);
     if (*files)
         check_readable(options.files);
     else if (*resume)

@@ -2,6 +2,7 @@
 
 #include "tools/common/output.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -28,6 +29,8 @@ struct write_options {
     std::optional<mode_t> control_mode;
     std::optional<double> pace;  ///< entries per second
     bool wait_for_lock = false;
+    bool durable = false;  ///< each entry persisted before the next is taken
+    std::chrono::milliseconds persist_every{0};
 };
 
 /// Nothing when help or the version was asked for and printed. Ends the tool when the command line makes no sense.
