@@ -199,19 +199,15 @@ result<void> settle_region(stream_file& file, const recovered_region& region) {
 
 /// After the medium refused something, the kernel may have called pages clean that never reached it. Stored again, they
 /// are dirty again, and the next sync speaks of them.
-void dirty_again(const stream_file& file, std::uint64_t begin, std::uint64_t end) noexcept {
-    for (std::uint64_t at = begin & ~std::uint64_t{7}; at < end; at = (at | (format::page_bytes - 1)) + 1)
-        __atomic_fetch_or(&file.at<std::uint64_t>(at), std::uint64_t{0}, __ATOMIC_RELAXED);
-}
-
 void dirty_everything_again(const stream_file& file, const region_table& table,
                             const std::vector<recovered_region>& regions) noexcept {
-    dirty_again(file, 0, file.superblock().data_offset);
+    auto& medium = file.medium();
+    medium.touch(0, file.superblock().data_offset);
     for (std::size_t i = 1; i < table.segments().size(); ++i)
-        dirty_again(file, table.segments()[i].offset, table.segments()[i].offset + table.segments()[i].bytes);
+        medium.touch(table.segments()[i].offset, table.segments()[i].bytes);
     for (const auto& region : regions)
         if (!region.clearing)
-            dirty_again(file, region.slot->cold.extent_offset, region.end_of_region);
+            medium.touch(region.slot->cold.extent_offset, region.slot->cold.extent_bytes);
 }
 
 }  // namespace

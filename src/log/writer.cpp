@@ -90,7 +90,7 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     });
     int code = keeper->start();
     if (code == 0)
-        code = start_background();
+        code = start_background(options.prepare_ahead_bytes);
     if (code != 0)
         return base::system_failure(code, "{}: starting a thread of the writer", file->name());
     return {};
@@ -154,6 +154,7 @@ result<void> writer::impl::close() {
         return failure(errc::wrong_process, "{}: a forked child does not close its parent's writer", file->name());
     keeper.reset();
     background.reset();
+    preparing.reset();
     const auto lost = [this] {
         return failure(errc::io, "{}: part of the mapping is lost; the stream stays unclean", file->name());
     };

@@ -18,9 +18,25 @@ result<void> writer::impl::note_medium(result<void> done) {
     return done;
 }
 
-int writer::impl::start_background() {
+int writer::impl::start_background(std::optional<std::uint64_t> prepare_ahead_bytes) {
     using std::chrono::milliseconds;
-    if (policy.every <= milliseconds::zero() && policy.every_bytes == 0)
+    const bool by_policy = policy.every > milliseconds::zero() || policy.every_bytes != 0;
+    constexpr std::uint64_t usual_bytes = std::uint64_t{4} << 20;
+    const std::uint64_t ahead_bytes = prepare_ahead_bytes.value_or(by_policy || all_durable ? usual_bytes : 0);
+    if (ahead_bytes != 0 && !file->medium().flushes()) {
+        ahead.emplace(file->medium(), *flusher, ahead_bytes);
+        preparing.emplace(milliseconds(10), [this](unsigned) {
+            std::vector<format::region_slot*> slots;
+            {
+                const std::lock_guard guard(table_mutex);
+                slots = slots_of_table();
+            }
+            ahead->look(slots);
+        });
+        if (const int code = preparing->start(); code != 0)
+            return code;
+    }
+    if (!by_policy)
         return 0;
     // By bytes: appends tell nobody, so somebody looks, often enough.
     constexpr milliseconds look_every{1};

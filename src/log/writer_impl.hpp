@@ -4,6 +4,7 @@
 #include "ipc/file_lock.hpp"
 #include "src/base/trouble.hpp"
 #include "src/durability/flusher.hpp"
+#include "src/durability/preparer.hpp"
 #include "src/format/layout.hpp"
 #include "src/log/housekeeper.hpp"
 #include "src/log/region_table.hpp"
@@ -74,7 +75,8 @@ struct writer::impl {
     unsigned control_pause = 1;
     std::optional<log::housekeeper> keeper;
     std::optional<log::housekeeper> background;  // moves the persisted offsets by the policy
-    std::uint64_t policy_bytes = 0;              // its own: persisted bytes when it last looked
+    std::optional<durability::preparer> ahead;
+    std::optional<log::housekeeper> preparing;
 
     // writer.cpp
     [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);
@@ -85,7 +87,7 @@ struct writer::impl {
     void note_control(result<void> made);
     void tend_control_file(unsigned tick);
     void ring_everybody();
-    [[nodiscard]] int start_background();
+    [[nodiscard]] int start_background(std::optional<std::uint64_t> prepare_ahead_bytes);
     void tend_durability(unsigned tick);
 
     // region_allocation.cpp

@@ -4,8 +4,12 @@
 #include "src/medium/seam.hpp"
 
 #include <libpmem2.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -125,6 +129,40 @@ result<void> mapping::sync(std::span<const range> ranges) noexcept {
                                     ranges.front().offset);
     return base::system_failure(code, "{}: making {} ranges durable, the first of {} bytes at offset {}", file_,
                                 ranges.size(), ranges.front().bytes, ranges.front().offset);
+}
+
+std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64_t bytes) const {
+    constexpr unsigned extents_max = 64;
+    alignas(fiemap) std::byte buffer[sizeof(fiemap) + extents_max * sizeof(fiemap_extent)] = {};
+    auto& map = *reinterpret_cast<fiemap*>(buffer);
+    map.fm_start = offset;
+    map.fm_length = bytes;
+    map.fm_extent_count = extents_max;
+    std::vector<range> found;
+    if (::ioctl(fd_, FS_IOC_FIEMAP, &map) != 0)
+        return found;
+    for (unsigned i = 0; i < map.fm_mapped_extents; ++i) {
+        const auto& extent = map.fm_extents[i];
+        const std::uint64_t begin = std::max<std::uint64_t>(extent.fe_logical, offset);
+        const std::uint64_t end = std::min<std::uint64_t>(extent.fe_logical + extent.fe_length, offset + bytes);
+        if ((extent.fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0 && begin < end)
+            found.push_back({begin, end - begin});
+    }
+    return found;
+}
+
+// An atomic instruction that changes nothing, beside plain stores of another thread: the processor keeps both, but in the
+// language's terms it is a race, so the thread sanitizer is not shown it.
+[[gnu::no_sanitize_thread]] void mapping::touch(std::uint64_t offset, std::uint64_t bytes) noexcept {
+    constexpr std::uint64_t page = 4096;
+    for (std::uint64_t at = offset & ~std::uint64_t{7}; at < offset + bytes; at = (at | (page - 1)) + 1) {
+        auto* const word = reinterpret_cast<std::uint64_t*>(data_ + at);
+#if defined(__x86_64__)
+        __asm__ volatile("lock orq $0, %0" : "+m"(*word));
+#else
+        __atomic_fetch_or(word, std::uint64_t{0}, __ATOMIC_RELAXED);
+#endif
+    }
 }
 
 }  // namespace pmemstream::medium

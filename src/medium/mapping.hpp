@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 struct pmem2_map;
 
@@ -52,6 +53,13 @@ public:
         std::uint64_t bytes = 0;
     };
     [[nodiscard]] result<void> sync(std::span<const range> ranges) noexcept;
+
+    /// The parts of a range that the file system has set aside and not written yet, so that the first sync of data there
+    /// costs a change of its own records as well. None where it cannot tell.
+    [[nodiscard]] std::vector<range> unwritten(std::uint64_t offset, std::uint64_t bytes) const;
+    /// Stores a word of every page again as it is, so that the page is dirty; whatever anybody else stores meanwhile
+    /// stays. Writable mappings only.
+    void touch(std::uint64_t offset, std::uint64_t bytes) noexcept;
 
     /// See base::trouble; 0 while all is well.
     [[nodiscard]] std::uint32_t& trouble() noexcept { return trouble_; }

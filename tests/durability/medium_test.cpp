@@ -6,6 +6,7 @@
 #include "src/format/layout.hpp"
 
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cerrno>
@@ -94,6 +95,12 @@ TEST_CASE("threads that wait at the same time share the flushes, and each gets w
     constexpr unsigned threads = 16, each = 100;
     std::mutex appending;
     std::atomic<unsigned> wrong{0};
+    // A sync takes its time, as a disk's does: others append meanwhile, if there are any left.
+    medium.meanwhile = [&, before = std::uint64_t{0}]() mutable {
+        for (int i = 0; i < 20'000 && to_uint(to->committed()) < before + 4; ++i)
+            sched_yield();
+        before = to_uint(to->committed());
+    };
     std::vector<std::thread> waiting;
     for (unsigned t = 0; t < threads; ++t)
         waiting.emplace_back([&] {
@@ -110,7 +117,7 @@ TEST_CASE("threads that wait at the same time share the flushes, and each gets w
         t.join();
     CHECK(wrong == 0);
     CHECK(to_uint(to->persisted()) == threads * each);
-    CHECK(medium.syncs < threads * each);
+    CHECK(medium.syncs < threads * each / 2);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -24,11 +25,14 @@ public:
     std::atomic<unsigned> syncs{0};
     std::atomic<unsigned> drains{0};  // of the thread that made this
     std::atomic<int> refuse_with{0};  // an errno value
+    std::function<void()> meanwhile;  // runs in every sync; set before anybody syncs
 
     int sync(const medium::mapping& of, std::span<const medium::mapping::range> ranges) override {
         if (!is_mine(of))
             return 0;
         ++syncs;
+        if (meanwhile)
+            meanwhile();
         if (refuse_with != 0)
             return refuse_with;
         const std::lock_guard lock(mutex_);
