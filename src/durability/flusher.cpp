@@ -22,14 +22,13 @@ using steady = std::chrono::steady_clock;
 
 namespace {
 
-// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment.
+// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment. How long: tend().
 constexpr std::uint64_t words_bytes_max = std::uint64_t{16} << 20;
-constexpr auto words_age_max = std::chrono::milliseconds(100);
 
 }  // namespace
 
 flusher::flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept
-    : medium_(medium), header_(header), trouble_(trouble), words_written_(steady::now()) {}
+    : medium_(medium), header_(header), trouble_(trouble) {}
 
 void flusher::use(std::vector<format::region_slot*> slots) {
     slots_ = std::move(slots);
@@ -115,8 +114,7 @@ result<void> flusher::round() noexcept {
     if (bell_ != nullptr)
         for (const auto& region : moved_)
             bell_->ring_persisted(region.index, slots_[region.index]->persist.wake, header_.wake.persisted);
-    return bytes_since_words_ >= words_bytes_max || steady::now() - words_written_ >= words_age_max ? persist_words()
-                                                                                                    : result<void>();
+    return bytes_since_words_ >= words_bytes_max ? persist_words() : result<void>();
 }
 
 result<void> flusher::make_durable() noexcept {
@@ -173,7 +171,6 @@ result<void> flusher::persist_words() noexcept {
     std::fill(words_stale_.begin(), words_stale_.end(), false);
     any_words_stale_ = false;
     bytes_since_words_ = 0;
-    words_written_ = steady::now();
     durable_timestamp_ = std::max(durable_timestamp_, timestamp);
     return {};
 }
@@ -218,12 +215,11 @@ result<void> flusher::persist_everything() noexcept {
     return persist_words();
 }
 
-result<void> flusher::tend(bool now) noexcept {
+void flusher::tend() noexcept {
     if (failed_.load(std::memory_order_acquire) || !try_begin())
-        return {};  // who is busy looks after the words as well
-    auto done = now || steady::now() - words_written_ >= words_age_max ? persist_words() : result<void>();
+        return;  // who is busy comes by again
+    (void)persist_words();
     end();
-    return done;
 }
 
 result<void> flusher::persist_timestamp() noexcept {

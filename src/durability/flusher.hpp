@@ -55,9 +55,9 @@ public:
     /// region's carries this epoch. Errors as for wait().
     [[nodiscard]] result<void> persist_everything() noexcept;
 
-    /// Makes durable the words that earlier rounds stored, if it is time for that or `now`: so that little is left for
-    /// a rescan, and rot in old entries is never taken for a torn tail. Errors as for wait().
-    [[nodiscard]] result<void> tend(bool now) noexcept;
+    /// To be called a few times a second: makes durable the words that rounds have stored since, so that little is left
+    /// for a rescan, and rot in old entries is never taken for a torn tail. What goes wrong is kept: see failure().
+    void tend() noexcept;
 
     /// Under a pause: the header's committed timestamp is durable and as large as every entry's. Errors as for wait().
     [[nodiscard]] result<void> persist_timestamp() noexcept;
@@ -101,7 +101,6 @@ private:
     std::vector<bool> words_stale_;  // by slot: its words are newer than what the medium has
     bool any_words_stale_ = false;
     std::uint64_t bytes_since_words_ = 0;
-    std::chrono::steady_clock::time_point words_written_;
     std::uint64_t durable_timestamp_ = 0;  // the header's committed timestamp, on the medium
 
     mutable std::mutex failure_mutex_;

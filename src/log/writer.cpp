@@ -86,7 +86,7 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     keeper.emplace(std::chrono::milliseconds(100), [this](unsigned tick) {
         if (!control_path.empty())
             tend_control_file(tick);
-        (void)flusher->tend(false);
+        flusher->tend();
     });
     int code = keeper->start();
     if (code == 0)
