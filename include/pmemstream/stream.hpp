@@ -46,7 +46,7 @@ struct stream_info {
     std::uint32_t region_slots = 0;  ///< slots in the region table; it grows
     pmemstream::granularity granularity = granularity::page;
     bool granularity_forced = false;  ///< by PMEM2_FORCE_GRANULARITY: durability may be less than it says
-    std::uint64_t epoch = 0;          ///< counts the writers that ever opened the stream
+    std::uint64_t epoch = 0;          ///< number of the last writer: one more for each, 64 more for a copy's first
     bool clean = false;               ///< the last writer closed it; false while one is at work
     timestamp committed = timestamp::none;
     timestamp persisted = timestamp::none;

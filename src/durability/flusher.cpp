@@ -57,6 +57,7 @@ void flusher::end() noexcept {
 }
 
 result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout) noexcept {
+    timeout = std::max(timeout, std::chrono::nanoseconds::zero());
     const auto start = steady::now();
     const bool bounded = timeout < steady::time_point::max() - start;
     for (;;) {
@@ -84,8 +85,8 @@ result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout)
 
 /// What is committed becomes persisted; the words that say so are left to persist_words().
 result<void> flusher::round() noexcept {
-    if ((base::trouble::load(trouble_) & ~base::trouble::closed) != 0)
-        return base::failure(errc::io, "part of the mapping is lost, or this is a forked child: nothing is persisted");
+    if (auto fine = check_usable(); !fine)
+        return fine;
     // Read before the regions' commit offsets: whoever sees this timestamp finds every entry up to it before those.
     const std::uint64_t committed = load_acquire(header_.commit.timestamp);
     moved_.clear();
@@ -105,16 +106,33 @@ result<void> flusher::round() noexcept {
     //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
     if (auto done = checked(make_durable()); !done)
         return done;
+    // What the fault guard put in the place of a lost page was synced to nowhere.
+    if (auto fine = check_usable(); !fine)
+        return fine;
     base::die_at(base::kill_point::flush_synced);
     for (const auto& region : moved_)
         store_words(region);
     // [V8] release, behind the regions' persisted offsets. Pairs with the acquire [V4] in merged_cursor.cpp.
     //      Without it: a merged cursor on the persisted horizon passes over an entry for ever.
     store_release(header_.persist.timestamp, std::max(committed, load_relaxed(header_.persist.timestamp)));
-    if (bell_ != nullptr)
+    if (bell_ != nullptr) {
         for (const auto& region : moved_)
             bell_->ring_persisted(region.index, slots_[region.index]->persist.wake, header_.wake.persisted);
-    return bytes_since_words_ >= words_bytes_max ? persist_words() : result<void>();
+        // The stream's timestamp moves without a region where the newest entries were freed.
+        if (moved_.empty())
+            bell_->ring_persisted(ipc::region_doors, header_.wake.persisted, header_.wake.persisted);
+    }
+    const bool words_due = bytes_since_words_ >= words_bytes_max || words_put_off_.load(std::memory_order_relaxed);
+    return words_due ? persist_words() : result<void>();
+}
+
+/// Looked at by whoever is busy: a round that failed just before must not be followed by one that seems to succeed.
+result<void> flusher::check_usable() const noexcept {
+    if (failed_.load(std::memory_order_acquire))
+        return tl::unexpected(*failure());
+    if ((base::trouble::load(trouble_) & ~base::trouble::closed) != 0)
+        return base::failure(errc::io, "part of the mapping is lost, or this is a forked child: nothing is persisted");
+    return {};
 }
 
 result<void> flusher::make_durable() noexcept {
@@ -171,6 +189,7 @@ result<void> flusher::persist_words() noexcept {
     std::fill(words_stale_.begin(), words_stale_.end(), false);
     any_words_stale_ = false;
     bytes_since_words_ = 0;
+    words_put_off_.store(false, std::memory_order_relaxed);
     durable_timestamp_ = std::max(durable_timestamp_, timestamp);
     return {};
 }
@@ -178,8 +197,8 @@ result<void> flusher::persist_words() noexcept {
 result<void> flusher::persist_region(std::uint32_t index) noexcept {
     begin();
     const auto done = [&]() -> result<void> {
-        if (failed_.load(std::memory_order_acquire))
-            return tl::unexpected(*failure());
+        if (auto fine = check_usable(); !fine)
+            return fine;
         const auto& slot = *slots_[index];
         const std::uint64_t committed = load_acquire(header_.commit.timestamp);
         const moved_region region{index, load_acquire(slot.commit.commit_offset), load_relaxed(slot.commit.timestamp)};
@@ -187,22 +206,24 @@ result<void> flusher::persist_region(std::uint32_t index) noexcept {
         // As in a round ([P9]), for one region. One fence: the words ride on a later one.
         medium_.flush(persisted, region.offset - persisted);
         medium_.drain();
+        if (auto fine = check_usable(); !fine)
+            return fine;
         bytes_since_words_ += region.offset - persisted;
         store_words(region);
-        // Mostly this entry was the last that was not persisted: then its timestamp is the stream's as well.
-        if (load_relaxed(header_.persist.timestamp) + 1 == committed || all_is_persisted())
+        // Mostly this region's last entry was the only one that was not persisted: then its timestamp is the stream's.
+        const bool was_last = region.timestamp == committed && load_relaxed(header_.persist.timestamp) + 1 == committed;
+        if (was_last || all_is_persisted())
             store_release(header_.persist.timestamp, committed);
         if (bell_ != nullptr)
             bell_->ring_persisted(index, slots_[index]->persist.wake, header_.wake.persisted);
-        return bytes_since_words_ >= words_bytes_max ? persist_words() : result<void>();
+        const bool words_due = bytes_since_words_ >= words_bytes_max || words_put_off_.load(std::memory_order_relaxed);
+        return words_due ? persist_words() : result<void>();
     }();
     end();
     return done;
 }
 
 result<void> flusher::persist_everything() noexcept {
-    if (failed_.load(std::memory_order_acquire))
-        return tl::unexpected(*failure());
     if (auto done = round(); !done)
         return done;
     for (std::uint32_t i = 0; i < slots_.size(); ++i) {
@@ -216,9 +237,12 @@ result<void> flusher::persist_everything() noexcept {
 }
 
 void flusher::tend() noexcept {
-    if (failed_.load(std::memory_order_acquire) || !try_begin())
-        return;  // who is busy comes by again
-    (void)persist_words();
+    if (!try_begin()) {
+        words_put_off_.store(true, std::memory_order_relaxed);  // to whoever is busy, or comes next
+        return;
+    }
+    if (check_usable())
+        (void)persist_words();
     end();
 }
 

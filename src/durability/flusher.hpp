@@ -77,6 +77,7 @@ private:
     [[nodiscard]] bool try_begin() noexcept { return !busy_.exchange(true, std::memory_order_acquire); }
     void begin() noexcept;
     void end() noexcept;
+    [[nodiscard]] result<void> check_usable() const noexcept;
     [[nodiscard]] result<void> round() noexcept;
     [[nodiscard]] result<void> make_durable() noexcept;
     [[nodiscard]] result<void> persist_words() noexcept;
@@ -93,6 +94,8 @@ private:
     std::atomic<bool> busy_{false};
     alignas(64) std::uint32_t rounds_ = 0;  // futex word: moves when a round ends
     std::atomic<unsigned> waiting_{0};      // for it to move
+
+    std::atomic<bool> words_put_off_{false};  // tend() came while somebody was busy
 
     // Of whoever is busy.
     std::vector<format::region_slot*> slots_;

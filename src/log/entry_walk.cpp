@@ -66,7 +66,7 @@ step entry_walk::judge(entry_fault fault) noexcept {
 
 step entry_walk::next() noexcept {
     for (;;) {
-        if (position_ == limit_) {
+        if (position_ == limit_ || distrusted_) {
             if (const step got = refresh(); got != step::entry)
                 return got;
         }

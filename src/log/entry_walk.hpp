@@ -56,6 +56,10 @@ public:
     [[nodiscard]] region where() const noexcept { return {view_->region_index, format::generation_of(state_)}; }
     [[nodiscard]] std::uint64_t state() const noexcept { return state_; }
 
+    /// For a stream that no writer has recovered yet: checks CRCs, and looks before every step whether the end has
+    /// moved back.
+    void distrust() noexcept { distrusted_ = check_crc_ = careful_ = true; }
+
     /// To the end of what the horizon shows.
     void skip_to_newest() noexcept { position_ = limit_; }
     /// To the first entry with a greater timestamp, whenever it comes. Gives `nothing_yet` where that is the end, or
@@ -102,6 +106,7 @@ private:
     std::uint64_t last_ = 0;
     std::uint32_t seed_;
     bool check_crc_;
+    bool distrusted_ = false;
     bool careful_;             // next_plain() leaves it to next(): CRCs are checked, or there is a floor
     std::uint64_t floor_ = 0;  // entries up to this timestamp are passed over
     std::uint32_t payload_bytes_ = 0;

@@ -1,13 +1,14 @@
 #include "src/log/housekeeper.hpp"
 
 #include <pthread.h>
+#include <algorithm>
 #include <csignal>
 #include <system_error>
 
 namespace pmemstream::log {
 
 housekeeper::housekeeper(std::chrono::milliseconds period, std::function<void(unsigned)> tick)
-    : period_(period), tick_(std::move(tick)) {}
+    : period_(std::min<std::chrono::milliseconds>(period, std::chrono::hours(24 * 365))), tick_(std::move(tick)) {}
 
 int housekeeper::start() noexcept {
     sigset_t all, before;

@@ -86,8 +86,10 @@ struct merged_cursor::impl {
             auto from = std::make_unique<source>(
                 source{entry_walk(*of->file, table.slot(i),
                                   of->view(table.slot(i), region(i, format::generation_of((*cold)->state))), **cold,
-                                  options.horizon, options.check_crc || of->unrecovered),
+                                  options.horizon, options.check_crc),
                        {}});
+            if (of->unrecovered)
+                from->walk.distrust();
             step got = step::nothing_yet;
             if (const auto* behind = std::get_if<after>(&start)) {
                 got = from->walk.skip_after(to_uint(behind->timestamp));

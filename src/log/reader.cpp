@@ -69,7 +69,10 @@ result<entry_walk> reader::impl::walk(const log::region_table& now, region where
     if (!*cold || format::generation_of((*cold)->state) != where.generation())
         return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file->name(),
                        where.index(), where.generation());
-    return entry_walk(*file, slot, view(slot, where), **cold, horizon, check_crc || unrecovered);
+    entry_walk walk(*file, slot, view(slot, where), **cold, horizon, check_crc);
+    if (unrecovered)
+        walk.distrust();
+    return walk;
 }
 
 const detail::generation_view& reader::impl::view(const format::region_slot& slot, region where) {

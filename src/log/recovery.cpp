@@ -47,19 +47,18 @@ result<file_identity> current_identity(const stream_file& file) {
     return now;
 }
 
-namespace {
 bool is_same_file(const format::identity_line& identity, const file_identity& now) noexcept {
-    return identity.boot_id == now.boot_id && identity.st_dev == now.device && identity.st_ino == now.inode;
+    return identity.epoch == 0 || (identity.st_dev == now.device && identity.st_ino == now.inode);
 }
-}  // namespace
 
 trust decide_trust(const format::identity_line& identity, const file_identity& now) noexcept {
     // [P16] Whoever closed this stream persisted everything first. Pairs with [P15] in writer.cpp.
     if (identity.clean_epoch == identity.epoch)
         return trust::clean;
     // [P12] Boot and file are the ones whose offsets these are. Pairs with [P11] in writer.cpp.
-    return is_same_file(identity, now) && (identity.medium_flags & format::medium_error_flag) == 0 ? trust::process_died
-                                                                                                   : trust::rescan;
+    const bool holds = identity.boot_id == now.boot_id && is_same_file(identity, now) &&
+                       (identity.medium_flags & format::medium_error_flag) == 0;
+    return holds ? trust::process_died : trust::rescan;
 }
 
 trust reconsider_trust(const stream_file& file, const region_table& table, const file_identity& now,
@@ -118,24 +117,30 @@ result<recovered_region> judge_process_died(const stream_file& file, format::reg
     if (!found)
         return found;
     // Killed before it stored the commit offset, a writer has stored the timestamp already. The region does not hold
-    // that entry; that nobody gets its timestamp again is the stream's business.
+    // that entry; that nobody gets its timestamp again is the stream's business. An earlier writer's entry there says
+    // nothing: it was cut, and the one before it is of the writer that died.
     const std::uint64_t committed = file.header().commit.timestamp;
-    if (found->timestamp > committed && whole_entry_timestamp(bytes_behind(file, cold, found->end)) > committed)
+    auto uncommitted = bytes_behind(file, cold, found->end);
+    uncommitted.oldest_epoch = uncommitted.epoch;
+    if (found->timestamp > committed && whole_entry_timestamp(uncommitted) > committed)
         found->timestamp = committed;
     return found;
 }
 
 /// The row "anything else": the persisted offset, and then what verifies.
 result<recovered_region> judge_rescan(const stream_file& file, format::region_slot& slot, std::uint32_t index,
-                                      const format::slot_cold& cold, recovery_report& report) {
+                                      const format::slot_cold& cold, bool same_file, recovery_report& report) {
     // [P10] What lies before the persisted offset is on the medium, whole; the scan begins there. Pairs with [P9] in
     //       flusher.cpp. The commit offset may be of any moment.
     const std::uint64_t persisted = format::persisted_offset_of(slot.persist.persisted);
     if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
         return tl::unexpected(std::move(fine.error()));
     auto input = bytes_behind(file, cold, persisted);
-    const unsigned ago = epochs_ago(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
-    if (ago > epochs_ago_max || ago > input.epoch)
+    unsigned ago = epochs_ago(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
+    const bool of_later_writer = ago > epochs_ago_max || ago > input.epoch;
+    if (of_later_writer && !same_file)
+        ago = 0;  // a copy made in use: the header is of an earlier moment than this slot
+    else if (of_later_writer)
         return failure(errc::corrupt,
                        "{}: region slot {}: its persisted word at offset {} is of an epoch after the header's ({})",
                        file.name(), index, file.offset_of(slot.persist.persisted), input.epoch);
@@ -156,7 +161,8 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
 
 /// Row by row, what a region's end is. Stores nothing.
 result<recovered_region> judge_region(const stream_file& file, format::region_slot& slot, std::uint32_t index,
-                                      const format::slot_cold& cold, trust row, recovery_report& report) {
+                                      const format::slot_cold& cold, trust row, bool same_file,
+                                      recovery_report& report) {
     if (format::state_of(cold.state) == format::slot_state::clearing)
         return recovered_region{.slot = &slot, .clearing = true};
     switch (row) {
@@ -165,7 +171,7 @@ result<recovered_region> judge_region(const stream_file& file, format::region_sl
         case trust::process_died:
             return judge_process_died(file, slot, index, cold);
         default:
-            return judge_rescan(file, slot, index, cold, report);
+            return judge_rescan(file, slot, index, cold, same_file, report);
     }
 }
 
@@ -212,8 +218,8 @@ void dirty_everything_again(const stream_file& file, const region_table& table,
 
 }  // namespace
 
-result<recovered_stream> recover(stream_file& file, const region_table& table, durability::flusher& flusher,
-                                 trust row) {
+result<recovered_stream> recover(stream_file& file, const region_table& table, durability::flusher& flusher, trust row,
+                                 bool same_file) {
     recovered_stream all;
     all.report.found = row == trust::clean          ? recovery_report::state::clean
                        : row == trust::process_died ? recovery_report::state::process_died
@@ -230,7 +236,7 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
             return tl::unexpected(std::move(cold.error()));
         if (!*cold)
             continue;
-        auto judged = judge_region(file, slot, i, **cold, row, all.report);
+        auto judged = judge_region(file, slot, i, **cold, row, same_file, all.report);
         if (!judged)
             return tl::unexpected(std::move(judged.error()));
         committed = std::max(committed, judged->timestamp);
@@ -260,7 +266,7 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
                                           base::kill_point::clear_emptied);
                 !done)
                 return tl::unexpected(std::move(done.error()));
-        } else if (row != trust::clean) {
+        } else if (row != trust::clean || !same_file) {
             if (auto done = settle_region(file, region); !done)
                 return tl::unexpected(std::move(done.error()));
         }

@@ -32,6 +32,12 @@ enum class trust : std::uint8_t {
 };
 [[nodiscard]] trust decide_trust(const format::identity_line& identity, const file_identity& now) noexcept;
 
+/// Whether it is the file that the last writer had (or nobody has opened it yet), whatever was booted since. If not, it
+/// is a copy, perhaps made in use, which may hold entries of writers that its header does not know yet: an opening ends
+/// every region durably, and takes an epoch far above the header's.
+[[nodiscard]] bool is_same_file(const format::identity_line& identity, const file_identity& now) noexcept;
+inline constexpr std::uint64_t foreign_epochs = 64;
+
 /// What decide_trust() cannot see: a copy of which one part was made before a writer opened the stream and the rest
 /// after that says that it is clean, and is not. Only of another file than the one that was closed is that believed.
 [[nodiscard]] trust reconsider_trust(const stream_file& file, const region_table& table, const file_identity& now,
@@ -46,7 +52,7 @@ struct recovered_stream {
 /// crash anywhere in it. `table` is complete, `flusher` knows its slots. Errors: corrupt, unsupported_format, io.
 /// Nothing is stored before everything that can be refused was checked.
 [[nodiscard]] result<recovered_stream> recover(stream_file& file, const region_table& table,
-                                               durability::flusher& flusher, trust row);
+                                               durability::flusher& flusher, trust row, bool same_file);
 
 /// Makes an empty, live region of a slot whose place (extent, chain, flags, name) is stored and whose state word does
 /// not say "live" yet; durable when this returns. No entry will be older than `first_timestamp`, nor of an earlier

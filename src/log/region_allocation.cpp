@@ -79,6 +79,8 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
                        file->stream_bytes());
     if (next_generation > format::generation_max)
         return refuse_generations();
+    if (auto refused = flusher->failure())
+        return tl::unexpected(std::move(*refused));
     const auto index = free_slot();
     if (!index)
         return tl::unexpected(index.error());
@@ -145,6 +147,7 @@ result<void> writer::impl::add_segment() {
             "{}: the region table is full, and no {} bytes in a row are free for more of it; the longest run "
             "has {}",
             file->name(), bytes, space->largest_bytes());
+    const durability::flusher::pause pause(*flusher);
     auto& last = file->at<format::segment_header>(table.segments().back().offset);
     auto& segment = file->at<format::segment_header>(*place);
     const std::uint64_t written = sizeof segment + slots * sizeof(format::region_slot);
@@ -156,7 +159,7 @@ result<void> writer::impl::add_segment() {
     segment.crc = format::segment_crc(segment);
     // [P3] The segment is zeroed and durable before anything leads to it. Pairs with [P4] in region_table.cpp.
     //      Without it: after power loss old payload is taken for region slots.
-    if (auto done = file->medium().persist(*place, written); !done)
+    if (auto done = note_medium(file->medium().persist(*place, written)); !done)
         return done;
     base::die_at(base::kill_point::table_segment_written);
     store_release(last.next, *place | format::segment_link_tag);
@@ -166,10 +169,7 @@ result<void> writer::impl::add_segment() {
         if (auto done = table.refresh(*file); !done)
             return done;
     }
-    {
-        const durability::flusher::pause pause(*flusher);
-        flusher->use(slots_of_table());
-    }
+    flusher->use(slots_of_table());
     use_regions();
     return note_medium(file->persist(last));
 }

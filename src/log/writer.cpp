@@ -102,12 +102,13 @@ result<void> writer::impl::take_over() {
     if (!now)
         return tl::unexpected(std::move(now.error()));
     auto& identity = file->header().identity;
-    if (file->epoch() >= format::epoch_max)
+    if (file->epoch() + log::foreign_epochs > format::epoch_max)
         return failure(errc::exhausted, "{}: was opened for writing {} times, which is the most", file->name(),
                        format::epoch_max);
     flusher->set_epoch(file->epoch());
     const auto row = log::reconsider_trust(*file, table, *now, log::decide_trust(identity, *now));
-    auto recovered = log::recover(*file, table, *flusher, row);
+    const bool same_file = log::is_same_file(identity, *now);
+    auto recovered = log::recover(*file, table, *flusher, row, same_file);
     if (!recovered)
         return tl::unexpected(std::move(recovered.error()));
     report = recovered->report;
@@ -129,7 +130,7 @@ result<void> writer::impl::take_over() {
     base::die_at(base::kill_point::open_identified);
     // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
     //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
-    epoch = file->epoch() + 1;
+    epoch = file->epoch() + (same_file ? 1 : log::foreign_epochs);
     store_release(identity.epoch, format::epoch_word(epoch));
     if (auto done = file->persist(identity); !done)
         return done;
@@ -155,6 +156,12 @@ result<void> writer::impl::close() {
     keeper.reset();
     background.reset();
     preparing.reset();
+    auto done = close_in_order();
+    lock->drop();
+    return done;
+}
+
+result<void> writer::impl::close_in_order() {
     const auto lost = [this] {
         return failure(errc::io, "{}: part of the mapping is lost; the stream stays unclean", file->name());
     };
@@ -165,16 +172,14 @@ result<void> writer::impl::close() {
     auto done = flusher->persist_everything();
     if (file->medium().has_faulted())
         return lost();
-    if (done) {
-        base::die_at(base::kill_point::close_persisted);
-        // [P15] Everything is durable before the stream calls itself clean. Pairs with [P16] in recovery.cpp.
-        //       Without it: after power loss commit offsets are trusted that cover torn entries.
-        auto& identity = file->header().identity;
-        store_release(identity.clean_epoch, format::epoch_word(epoch));
-        done = file->persist(identity);
-    }
-    lock->drop();
-    return done;
+    if (!done)
+        return done;
+    base::die_at(base::kill_point::close_persisted);
+    // [P15] Everything is durable before the stream calls itself clean. Pairs with [P16] in recovery.cpp.
+    //       Without it: after power loss commit offsets are trusted that cover torn entries.
+    auto& identity = file->header().identity;
+    store_release(identity.clean_epoch, format::epoch_word(epoch));
+    return file->persist(identity);
 }
 
 tl::unexpected<error> writer::impl::unusable() const {
@@ -286,6 +291,9 @@ result<void> writer::abandon(reservation&& entry) noexcept {
     if (!take(entry))
         return failure(errc::invalid_argument, "{}: not an open reservation of this writer", impl_->file->name());
     auto done = impl_->finish(entry.where_, entry.claim_, log::claim::state::abandoned);
+    // It may have been all that others waited for to be committed.
+    if (impl_->all_durable)
+        done = impl_->persist_appended(entry.where_.index(), std::move(done));
     return done ? result<void>() : tl::unexpected(std::move(done.error()));
 }
 

@@ -48,8 +48,8 @@ int writer::impl::start_background(std::optional<std::uint64_t> prepare_ahead_by
 void writer::impl::tend_durability(unsigned tick) {
     bool due = policy.every_bytes == 0;
     if (!due) {
-        due =
-            policy.every > std::chrono::milliseconds::zero() && tick % static_cast<unsigned>(policy.every.count()) == 0;
+        due = policy.every > std::chrono::milliseconds::zero() &&
+              tick % std::clamp<std::int64_t>(policy.every.count(), 1, std::int64_t{1} << 31) == 0;
         std::uint64_t waiting = 0;
         const std::lock_guard guard(table_mutex);
         for (std::uint32_t i = 0; i < table.slots() && !due; ++i) {

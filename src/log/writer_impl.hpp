@@ -81,6 +81,7 @@ struct writer::impl {
     // writer.cpp
     [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);
     [[nodiscard]] result<void> close();
+    [[nodiscard]] result<void> close_in_order();
     [[nodiscard]] result<void> take_over();
     [[nodiscard]] result<void> note_medium(result<void> done);
     [[nodiscard]] result<void> make_control_file();
