@@ -36,7 +36,13 @@ int inspect(int argc, char** argv) {
     const auto options = parse_inspect_options(argc, argv, out);
     if (!options)
         return 0;
+    auto status = exit_code::fine;
     try {
+        if (options->command == inspect_command::verify) {
+            status = show_verification(*options, out);
+            out.finish();
+            return static_cast<int>(status);
+        }
         // Where nothing is waited for, a signal may end the process as it always does.
         if (options->follow || options->wait)
             signals::catch_them();
@@ -56,6 +62,8 @@ int inspect(int argc, char** argv) {
                 break;
             case inspect_command::readers:
                 show_readers(from, *options, out);
+                break;
+            case inspect_command::verify:
                 break;
         }
         out.finish();

@@ -54,6 +54,11 @@ constexpr const char* dump_footer =
     "          as \"text\" if it is UTF-8, else as \"base64\"\n"
     "  frames  for pmemstream-write --frames; see its manual page\n\n";
 
+constexpr const char* verify_footer =
+    "Checks every CRC and every rule of the format, changes nothing, and says what an\n"
+    "opening writer would do. What was damaged when the power failed, and will be cut,\n"
+    "is a torn tail: a note and status 0. All other damage is status 3.\n\n";
+
 struct raw_options {
     std::string from;
     std::string after;
@@ -160,6 +165,7 @@ std::optional<inspect_options> parse_inspect_options(int argc, char** argv, outp
     tail->add_flag("-f,--follow", options.follow, "Go on with what is appended, each entry at once, until ended");
     tail->add_flag("--wait", options.wait, "Wait for the stream, and the region, to be made");
     add("readers", "Registered cursors: alive, asleep, how far behind", "", inspect_command::readers);
+    add("verify", "Check everything: CRCs, and every rule of the format", verify_footer, inspect_command::verify);
 
     try {
         if (argc > 1 && argv[1][0] != '-')

@@ -10,7 +10,7 @@
 
 namespace pmemstream::tools {
 
-enum class inspect_command : std::uint8_t { info, regions, dump, tail, readers };
+enum class inspect_command : std::uint8_t { info, regions, dump, tail, readers, verify };
 enum class entry_format : std::uint8_t { text, hex, json, frames };
 
 struct inspect_options {
