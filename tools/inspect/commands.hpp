@@ -18,5 +18,6 @@ void show_entries(const reader& from, const inspect_options& options, output& ou
 
 /// The status with which the tool is to end.
 [[nodiscard]] exit_code show_verification(const inspect_options& options, output& out);
+[[nodiscard]] exit_code salvage(const inspect_options& options, output& out);
 
 }  // namespace pmemstream::tools

@@ -36,10 +36,10 @@ int inspect(int argc, char** argv) {
     const auto options = parse_inspect_options(argc, argv, out);
     if (!options)
         return 0;
-    auto status = exit_code::fine;
     try {
-        if (options->command == inspect_command::verify) {
-            status = show_verification(*options, out);
+        if (options->command == inspect_command::verify || options->command == inspect_command::salvage) {
+            const bool verify = options->command == inspect_command::verify;
+            const auto status = verify ? show_verification(*options, out) : salvage(*options, out);
             out.finish();
             return static_cast<int>(status);
         }
@@ -64,6 +64,7 @@ int inspect(int argc, char** argv) {
                 show_readers(from, *options, out);
                 break;
             case inspect_command::verify:
+            case inspect_command::salvage:
                 break;
         }
         out.finish();

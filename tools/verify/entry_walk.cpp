@@ -43,7 +43,7 @@ entry_walk::item entry_walk::look() {
         seen.fault = entry_fault::never_written;
     else
         seen.fault = format::check_header(header.payload_bytes, header.meta, place_.end - at_, timestamp_);
-    if (seen.fault == entry_fault::none)
+    if (seen.fault == entry_fault::none && !place_.epoch_in_search_only)
         seen.fault = check_epoch(header.meta);
     if (seen.fault == entry_fault::none && window_.entry_crc(at_, header, place_.crc_seed) != header.crc)
         seen.fault = entry_fault::crc;

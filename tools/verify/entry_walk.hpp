@@ -16,6 +16,7 @@ struct walk_place {
     std::uint64_t first_timestamp = 0;        ///< none has a smaller one
     std::uint64_t timestamp_max = 0;          ///< none that is found without a length leading to it has a greater one
     std::optional<std::uint64_t> epoch = {};  ///< of the header; none is newer
+    bool epoch_in_search_only = false;        ///< along the lengths, a header that is at odds with an entry is wrong
     bool as_recovery = false;                 ///< epochs are judged as an opening writer does behind a persisted offset
 };
 
