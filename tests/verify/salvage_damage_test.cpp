@@ -304,6 +304,41 @@ TEST_CASE("with the table gone, blocks that two generations claim are the younge
     CHECK(got.regions.size() == 2);
 }
 
+TEST_CASE("with the table gone, what an older generation has in blocks of its own comes over as well") {
+    const dead_stream stream;
+    std::uint64_t young_end = 0;
+    std::size_t old_behind = 0;
+    {
+        const auto to = stream.write();
+        const auto first = must(to->allocate(2000, "first"));
+        const auto old = must(to->allocate(8000, "old"));
+        const std::uint64_t old_begin = to_uint(must(to->describe(old)).begin);
+        for (int i = 0; i < 300; ++i)
+            must(to->append(old, bytes_of("old")));
+        must(to->free(first));
+        must(to->free(old));
+        // Over the first and the begin of the old one, whose header and first entries it does not overwrite.
+        const auto young = must(to->allocate(4000, "young"));
+        const auto info = must(to->describe(young));
+        young_end = to_uint(info.extent) + info.extent_bytes;
+        REQUIRE(young_end > old_begin + 24);
+        for (int i = 0; i < 300; ++i)
+            old_behind += old_begin + 24 * static_cast<std::uint64_t>(i) >= young_end;
+        for (int i = 0; i < 20; ++i)
+            must(to->append(young, bytes_of("young")));
+    }
+    REQUIRE(old_behind > 0);
+    REQUIRE(old_behind < 300);
+    CHECK(salvage(stream.file, 0).entries.size() == 20);
+    poke(stream.file, format::first_segment_offset, std::array<std::byte, 7000>{});
+    // The younger one's tail holds remains that do not verify for it, and nothing tells where it ended.
+    const auto got = salvage(stream.file, 0);
+    CHECK(got.entries.size() == 20 + old_behind);
+    CHECK(got.regions.size() == 2);
+    for (const auto& e : got.entries)
+        CHECK((e.region == "salvaged-2" || e.region == "salvaged-3"));
+}
+
 TEST_CASE("nothing in a file makes salvage fall over, and what it makes is a stream") {
     const std::uint64_t seed = random_seed();
     MESSAGE("PMEMSTREAM_SEED=" << seed);

@@ -1,5 +1,6 @@
 // pmemstream-inspect salvage on streams that are whole, in use, or not there.
 #include "tests/crash/dead_stream.hpp"
+#include "tests/verify/churn.hpp"
 #include "tests/verify/salvaged.hpp"
 
 #include <unistd.h>
@@ -103,6 +104,25 @@ TEST_CASE("beside a live writer, what was committed comes over; after a kill, ev
     // And of a copy, in which nothing was persisted.
     std::filesystem::copy_file(dir / "s", dir / "copy");
     CHECK(salvage(dir / "copy", 0).entries == entries_in_order(dir / "s"));
+}
+
+TEST_CASE("beside a live writer that allocates, fills, clears and frees, what goes meanwhile is no loss") {
+    const small_stream stream(4 << 20, 64);
+    child writer([&] { return churn(stream); });
+    unsigned looked = 0, gone = 0;
+    std::uint64_t entries = 0;
+    for (; looked < scaled(60); ++looked) {
+        const auto got = salvage(stream.file, 0);
+        entries += got.entries.size();
+        for (const auto& region : got.report["regions"])
+            gone += region["gone"] == true;
+    }
+    writer.kill(SIGKILL);
+    CHECK(writer.wait().signalled);
+    MESSAGE(entries << " entries, " << gone << " regions went meanwhile");
+    CHECK(entries > 0);
+    CHECK(gone > 0);
+    CHECK(salvage(stream.file, 0).entries == entries_in_order(stream.file));
 }
 
 TEST_CASE("many regions, entries larger than any buffer, and empty ones") {

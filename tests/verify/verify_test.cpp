@@ -2,10 +2,10 @@
 #include "tests/corrupt/stream_image.hpp"
 #include "tests/crash/dead_stream.hpp"
 #include "tests/tools/process.hpp"
+#include "tests/verify/churn.hpp"
 
 #include <sys/stat.h>
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -159,28 +159,7 @@ TEST_CASE("a stream whose writer was killed is fine as it is, and after the next
 
 TEST_CASE("beside a live writer that allocates, fills, clears and frees, nothing is found") {
     const small_stream stream(4 << 20, 64);
-    child writer([&] {
-        const auto to = stream.write();
-        std::mt19937_64 random(1);
-        std::vector<region> held;
-        const std::vector<std::byte> payload(300, std::byte{7});
-        for (;;) {
-            if (held.size() < 30)
-                held.push_back(must(to->allocate(400 + random() % 9000, "")));
-            auto& where = held[random() % held.size()];
-            if (random() % 50 == 0)
-                where = must(to->clear(where, true));
-            else if (random() % 50 == 0 && must(to->describe(where)).used_bytes > 0) {
-                must(to->free(where, true));
-                std::swap(where, held.back());
-                held.pop_back();
-                continue;
-            }
-            for (int i = 0; i < 20; ++i)
-                (void)to->append(where, std::span(payload).first(random() % 300));
-        }
-        return 0;
-    });
+    child writer([&] { return churn(stream); });
     unsigned looked = 0, in_use = 0, gone = 0;
     while (looked < scaled(100)) {
         const auto got = verify(stream.file, {"--json"});

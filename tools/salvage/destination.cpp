@@ -23,8 +23,11 @@ constexpr std::uint64_t small_bytes = 1 << 20;
 std::uint64_t bytes_for(const survey& seen) {
     const std::uint64_t block = seen.block_bytes;
     std::uint64_t bytes = base::round_up(format::first_slots_offset + 18 * sizeof(format::region_slot), block);
-    for (const auto& region : seen.regions)
+    for (const auto& region : seen.regions) {
         bytes += base::round_up(region.extent_bytes, block);
+        if (bytes > format::stream_bytes_max)
+            fail(exit_code::corrupt, "the regions claim more bytes than any stream can have");
+    }
     const std::uint64_t segment =
         base::round_up(sizeof(format::segment_header) + 64 * sizeof(format::region_slot), block);
     bytes += segment * (seen.regions.size() / 64 + 1) + block;
