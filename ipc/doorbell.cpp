@@ -1,6 +1,7 @@
 #include "ipc/doorbell.hpp"
 
 #include "ipc/futex.hpp"
+#include "src/base/mapped.hpp"
 
 #include <algorithm>
 
@@ -18,14 +19,21 @@ constexpr auto vain_distance = std::chrono::microseconds(50);
 
 }  // namespace
 
-doorbell::doorbell(std::uint32_t& stream_wake, bool fenced) noexcept
-    : doors_(nobody), fenced_(fenced), stream_wake_(stream_wake) {}
+doorbell::doorbell(std::uint32_t& stream_wake, std::atomic<const std::byte*>& doors, bool fenced) noexcept
+    : doors_(doors), fenced_(fenced), stream_wake_(stream_wake) {
+    use(nullptr);
+}
+
+door* doorbell::doors() const noexcept {
+    return const_cast<door*>(reinterpret_cast<const door*>(doors_.load(std::memory_order_acquire)));
+}
 
 void doorbell::use(std::shared_ptr<control_file> control) {
     // [D8] The appending thread looks at the new flags before any reader can learn the nonce of the new file: the nonce
     //      is stored after this. Pairs with [D7] in reader_control.cpp. Without it: a reader attaches, sets a new flag,
     //      and the appender checks an old one.
-    doors_.store(control ? &control->layout().stream : nobody, std::memory_order_release);
+    const door* const stream = control ? &control->layout().stream : nobody;
+    doors_.store(reinterpret_cast<const std::byte*>(stream), std::memory_order_release);
     const std::lock_guard lock(mutex_);
     if (control)
         used_.push_back(std::move(control));
@@ -37,9 +45,9 @@ std::shared_ptr<control_file> doorbell::control() const {
 }
 
 void doorbell::ring(std::uint32_t& wake) noexcept {
-    // [D6] The word moves before the wake. Pairs with [D3] in reader_control.cpp. Without it: a reader between its last
-    // look
-    //      and its sleep falls asleep on the old value after the wake has passed.
+    // [D6] The word moves before the wake. Pairs with [D3] in reader_control.cpp.
+    //      Without it: a reader between its last look and its sleep falls asleep on the old value after the wake has
+    //      passed.
     __atomic_fetch_add(&wake, 1u, __ATOMIC_ACQ_REL);
     rings_.fetch_add(1, std::memory_order_relaxed);
     woken_.fetch_add(static_cast<unsigned>(std::max(futex_wake_all(wake), 0)), std::memory_order_relaxed);
@@ -48,17 +56,27 @@ void doorbell::ring(std::uint32_t& wake) noexcept {
 void doorbell::ring_if_set(std::uint32_t& flag, std::uint32_t& wake) noexcept {
     if (base::load_relaxed(flag) == 0)
         return;
-    // [D5] The flag falls before the word moves. Pairs with [D1] in reader_control.cpp. Without it: a reader that
-    //      has read the new word sets the flag, loses it to this store, and is never rung for.
+    // [D5] The flag falls before the word moves. Pairs with [D1] in reader_control.cpp.
+    //      Without it: a reader that has read the new word sets the flag, loses it to this store, and is never rung
+    //      for.
     base::store_relaxed(flag, 0u);
     ring(wake);
 }
 
 void doorbell::ring_where_wanted(std::uint32_t index, std::uint32_t& region_wake) noexcept {
-    door* const doors = doors_.load(std::memory_order_acquire);
+    door* const doors = this->doors();
     if (const std::uint32_t own = door_of(index); own != 0)
         ring_if_set(doors[own].committed, region_wake);
     ring_if_set(doors[0].committed, stream_wake_);
+}
+
+void doorbell::ring_persisted(std::uint32_t index, std::uint32_t& region_wake, std::uint32_t& stream_wake) noexcept {
+    // As [D4] in append.hpp, for the persisted horizon. A flush costs far more than this fence, so it is always there.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    door* const doors = this->doors();
+    if (const std::uint32_t own = door_of(index); own != 0)
+        ring_if_set(doors[own].persisted, region_wake);
+    ring_if_set(doors[0].persisted, stream_wake);
 }
 
 void doorbell::ring_from_append(std::uint32_t index, std::uint32_t& region_wake) noexcept {

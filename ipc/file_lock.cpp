@@ -44,10 +44,10 @@ void file_lock::drop() noexcept {
 }
 
 result<std::unique_ptr<file_lock>> file_lock::take(const std::string& path, int data_fd, kind which,
-                                                   std::uint32_t* trouble_word) {
+                                                   std::uint32_t* trouble_word, std::uint32_t* count) {
     auto held = std::make_unique<state>();
     const bool exclusive = which == kind::exclusive;
-    held->watch.emplace(&held->fd, trouble_word);
+    held->watch.emplace(&held->fd, trouble_word, count);
     int why = 0;
     fork_watch::without_forks([&] {
         held->fd = ::open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);

@@ -26,6 +26,8 @@ struct fork_watch_list {
     static void after_in_child() {
         for (fork_watch* watch = instance().first; watch != nullptr; watch = watch->next_) {
             base::trouble::set(*watch->trouble_word_, base::trouble::in_child);
+            if (watch->count_ != nullptr)
+                *watch->count_ = 0;
             if (*watch->fd_ >= 0)
                 ::close(*watch->fd_);
             *watch->fd_ = -1;
@@ -42,7 +44,8 @@ void fork_watch::unlock_forks() noexcept {
     fork_watch_list::instance().mutex.unlock();
 }
 
-fork_watch::fork_watch(int* fd, std::uint32_t* trouble_word) noexcept : fd_(fd), trouble_word_(trouble_word) {
+fork_watch::fork_watch(int* fd, std::uint32_t* trouble_word, std::uint32_t* count) noexcept
+    : fd_(fd), trouble_word_(trouble_word), count_(count) {
     auto& list = fork_watch_list::instance();
     const std::lock_guard lock(list.mutex);
     next_ = list.first;

@@ -7,8 +7,8 @@
 namespace pmemstream::ipc {
 
 /// Watches a descriptor for the object that owns it, as long as it lives. In a forked child the descriptor is closed,
-/// `*fd` becomes -1 and *trouble_word gets trouble::in_child. (A child of vfork, or of clone without the atfork
-/// handlers, is not covered; one that calls exec is, by O_CLOEXEC.)
+/// `*fd` becomes -1, *trouble_word gets trouble::in_child, and *count, where one is given, becomes 0. (A child of
+/// vfork, or of clone without the atfork handlers, is not covered; one that calls exec is, by O_CLOEXEC.)
 class fork_watch {
 public:
     /// Runs `action` while no other thread of this process can fork: for opening what is watched, and for closing it.
@@ -19,7 +19,7 @@ public:
         unlock_forks();
     }
 
-    fork_watch(int* fd, std::uint32_t* trouble_word) noexcept;
+    fork_watch(int* fd, std::uint32_t* trouble_word, std::uint32_t* count = nullptr) noexcept;
     ~fork_watch();
     fork_watch(const fork_watch&) = delete;
     fork_watch& operator=(const fork_watch&) = delete;
@@ -30,6 +30,7 @@ private:
     friend struct fork_watch_list;
     int* fd_;
     std::uint32_t* trouble_word_;
+    std::uint32_t* count_;
     fork_watch* next_ = nullptr;
     fork_watch* previous_ = nullptr;
 };

@@ -122,8 +122,8 @@ std::shared_ptr<control_file> reader_control::current() noexcept {
     return file_;
 }
 
-void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, const watched_words& words,
-                           std::chrono::nanoseconds limit, unsigned& polls) noexcept {
+void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, horizon horizon,
+                           const watched_words& words, std::chrono::nanoseconds limit, unsigned& polls) noexcept {
     const auto control = current();
     const std::uint32_t seen = base::load_acquire(wake);
     if (!control) {
@@ -140,29 +140,27 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
     auto& layout = control->layout();
     door& own = door_index == 0 ? layout.stream : layout.regions[door_index - 1];
     // [D1] The wake word is read before the flag is set. Pairs with [D5] in doorbell.cpp: wherever a ring comes
-    // between, the
-    //      word has moved or the flag stands.
-    base::store_relaxed(own.committed, 1u);
+    //      between, the word has moved or the flag stands.
+    base::store_relaxed(horizon == horizon::persisted ? own.persisted : own.committed, 1u);
     // [D2] The flag is visible to the writer, and the writer's commit store to us, before we look again. Pairs with
-    // [D4]
-    //      in doorbell.hpp. Without it: both looks miss both stores.
+    //      [D4] in append.hpp. Without it: both looks miss both stores.
     if (base::load_acquire(header_.identity.barrier_mode) == static_cast<std::uint32_t>(format::barrier_mode::fence))
         std::atomic_thread_fence(std::memory_order_seq_cst);
     else
         membarrier();
     // [D7] A new control file has a new nonce before its maker rings everybody. Pairs with [D8] in doorbell.cpp and
-    // [D9] in
-    //      writer.cpp. Without the look: the flag stands in a file at which the writer looks no more.
+    //      [D9] in writer_control.cpp. Without the look: the flag stands in a file at which the writer looks no more.
     if (base::load_acquire(header_.identity.control_nonce) != control->nonce() || control->lost())
         return;
-    // [D3] The last look before the sleep, on a word read before. Pairs with [D6] in doorbell.cpp. Without it: what was
-    //      committed before the flag stood is slept through.
+    // [D3] The last look before the sleep, on a word read before. Pairs with [D6] in doorbell.cpp.
+    //      Without it: what was committed before the flag stood is slept through.
     if (words.moved())
         return;
     (void)futex_wait(wake, seen, limit);
 }
 
-slot_lease reader_control::lease(std::uint32_t region_index, std::uint64_t generation, std::uint64_t position) {
+slot_lease reader_control::lease(std::uint32_t region_index, std::uint64_t generation, std::uint64_t position,
+                                 horizon horizon) {
     slot_lease got;
     const std::lock_guard lock(mutex_);
     attach_locked();
@@ -179,7 +177,7 @@ slot_lease reader_control::lease(std::uint32_t region_index, std::uint64_t gener
             leased_[i] = true;
             base::store_relaxed(slot.pid, static_cast<std::uint32_t>(::getpid()));
             base::store_relaxed(slot.region_index, region_index);
-            base::store_relaxed(slot.horizon, 0u);
+            base::store_relaxed(slot.horizon, static_cast<std::uint32_t>(horizon));
             base::store_relaxed(slot.generation, generation);
             base::store_relaxed(slot.position, position);
             base::store_relaxed(slot.asleep, 0u);
@@ -251,6 +249,7 @@ std::vector<registered_reader> registered_readers(const control_file& file, int 
         r.all_regions = base::load_relaxed(slot.region_index) == all_regions;
         if (!r.all_regions)
             r.where = region(base::load_relaxed(slot.region_index), base::load_relaxed(slot.generation));
+        r.horizon = base::load_relaxed(slot.horizon) == 0 ? horizon::committed : horizon::persisted;
         r.position = base::load_relaxed(slot.position);
         r.asleep = base::load_relaxed(slot.asleep) != 0;
         all.push_back(std::move(r));

@@ -40,11 +40,12 @@ public:
 
     /// Sleeps until the words may have moved, or for `limit` at most. `door_index`: 0 for the stream, else index + 1 of
     /// the region (beyond the last door: the caller uses the stream's door and wake word).
-    void sleep(const std::uint32_t& wake, std::uint32_t door_index, const watched_words& words,
+    void sleep(const std::uint32_t& wake, std::uint32_t door_index, horizon horizon, const watched_words& words,
                std::chrono::nanoseconds limit, unsigned& polls) noexcept;
 
     /// A slot for a cursor; a lease without a slot when there is none to be had. `region_index` may be all_regions.
-    [[nodiscard]] slot_lease lease(std::uint32_t region_index, std::uint64_t generation, std::uint64_t position);
+    [[nodiscard]] slot_lease lease(std::uint32_t region_index, std::uint64_t generation, std::uint64_t position,
+                                   horizon horizon);
 
     /// The file in use, for those who hold a lease to compare.
     [[nodiscard]] std::shared_ptr<control_file> current() noexcept;

@@ -80,6 +80,8 @@ using start_at = std::variant<from_oldest, from_newest, after, at_offset>;
 
 struct cursor_options {
     start_at start = from_oldest{};
+    /// "Committed", here and in what the cursor's functions say of entries, is `persisted` on that horizon.
+    pmemstream::horizon horizon = pmemstream::horizon::committed;
     /// Verify the CRC of every entry before it is shown. Damage below the commit offset is then `corrupt`; without, a
     /// damaged header is still noticed where it makes no sense.
     bool check_crc = false;
@@ -96,7 +98,7 @@ inline constexpr std::chrono::nanoseconds spin_for_ever = std::chrono::nanosecon
 inline constexpr std::chrono::nanoseconds sleep_for_ever = std::chrono::nanoseconds::max();
 inline constexpr std::chrono::nanoseconds wait_for_ever = std::chrono::nanoseconds::max();
 
-/// How far behind the commit offset a cursor is.
+/// How far behind the end of its horizon a cursor is.
 struct cursor_lag {
     std::uint64_t timestamps = 0;  ///< newest committed (of the region, or the stream) less last shown
     std::uint64_t bytes = 0;       ///< headers and padding included

@@ -49,7 +49,8 @@ struct registered_reader {
     bool all_regions = false;
     region where;                ///< unless all_regions
     std::uint64_t position = 0;  ///< offset in the file; for all_regions the last timestamp it was given
-    bool asleep = false;         ///< a hint
+    pmemstream::horizon horizon = pmemstream::horizon::committed;
+    bool asleep = false;  ///< a hint
 };
 
 /// Follows a stream read-only: opens with O_RDONLY, maps with PROT_READ, never recovers, costs the writer nothing.
@@ -61,7 +62,7 @@ public:
     /// unsupported_filesystem, io.
     [[nodiscard]] static result<reader> open(const std::filesystem::path& file, const reader_options& options = {});
 
-    [[nodiscard]] stream_info info() const;
+    [[nodiscard]] stream_info info() const;              ///< of a mapping that lost a part, only what never changes
     [[nodiscard]] timestamp committed() const noexcept;  ///< stream-wide
     [[nodiscard]] timestamp persisted() const noexcept;  ///< stream-wide
 

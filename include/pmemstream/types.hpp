@@ -48,6 +48,12 @@ private:
     std::uint32_t index_ = 0;
 };
 
+/// The two words of every guarantee: how far a reader looks, and where an append returns.
+enum class horizon : std::uint8_t {
+    committed,  ///< published to readers; survives the death of any process. Lowest latency
+    persisted,  ///< survives power loss as well
+};
+
 /// What a medium makes durable at once.
 enum class granularity : std::uint8_t { byte, cache_line, page };
 

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <pmemstream/detail/append.hpp>
 #include <pmemstream/export.hpp>
 #include <pmemstream/result.hpp>
 #include <pmemstream/stream.hpp>
 #include <pmemstream/types.hpp>
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -17,7 +20,18 @@ namespace pmemstream {
 
 class writer;
 
+/// When the persisted offsets move without being asked for: by default never, but closing always persists everything.
+struct durability_policy {
+    /// So long after the last time; 0: not by time. Whole milliseconds.
+    std::chrono::milliseconds every{0};
+    /// As soon as so many committed bytes wait to be persisted (looked at once a millisecond); 0: not by bytes.
+    std::uint64_t every_bytes = 0;
+};
+
 struct writer_options {
+    /// What append(), append_batch() and publish() reach before they return, unless they are told.
+    horizon returns_at = horizon::committed;
+    durability_policy policy = {};
     /// Permissions of the control file. Unset: those of the stream's file without the execute bits. Whoever may write
     /// the control file can sleep on the doorbell and register; they can also cost the writer time (see
     /// docs/guarantees.md).
@@ -64,7 +78,7 @@ private:
 
 /// The one appender of a stream. Holds the writer lock from open() until it is destroyed; when its process dies the
 /// kernel drops the lock and the next open() recovers. Cannot be copied or moved: reservations point to it.
-/// Thread safety: one thread at a time; callers with several bring their own mutex. Process safety: a forked child
+/// Thread safety: one thread at a time, but for what says otherwise; callers with several bring their own mutex. Process safety: a forked child
 /// gets wrong_process from every function and neither keeps the lock nor writes.
 class PMEMSTREAM_API writer {
 public:
@@ -113,6 +127,9 @@ public:
     /// allocation, no system call unless a reader sleeps. Errors, nothing changed: region_full, region_gone,
     /// reservation_open, too_large, exhausted (timestamps), io (the mapping faulted), wrong_process.
     [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
+    /// The same, and returns at `how`. When making it persisted fails, the entry is committed all the same. Further
+    /// errors: io, no_space (the medium refused; see wait_persisted()).
+    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload, horizon how) noexcept;
 
     /// Appends all payloads by one commit store: a reader, or a recovery, sees all of them or none. Returns the
     /// timestamp of the last; the others precede it one by one. An empty batch is invalid_argument. Errors as for
@@ -129,6 +146,22 @@ public:
     /// region's last committed timestamp after that: the entry's own if it is the last of the committed ones.
     [[nodiscard]] result<timestamp> publish(reservation&& entry) noexcept;
 
+    // --- durability ---------------------------------------------------------------------------------------------
+
+    /// Returns true once every entry of the stream up to `upto` survives power loss, and false after `timeout`. Who
+    /// waits does the work, for all who wait: a flush of the medium that has begun is not cut short by the timeout.
+    /// Thread safety: any thread, beside the appending one. Errors: invalid_argument (no entry that new is committed),
+    /// io, no_space (the medium refused: nothing is persisted any more until the stream is opened anew, and what was
+    /// persisted before stays; the message gives errno, file and offset), wrong_process.
+    [[nodiscard]] result<bool> wait_persisted(
+        timestamp upto, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max()) noexcept;
+    /// wait_persisted() of everything that is committed now.
+    [[nodiscard]] result<void> persist() noexcept;
+    /// Every entry of the stream up to this one is committed. Thread safety: any thread.
+    [[nodiscard]] timestamp committed() const noexcept;
+    /// Every entry of the stream up to this one is persisted. Thread safety: any thread.
+    [[nodiscard]] timestamp persisted() const noexcept;
+
     /// Gives the reservation up: a filler takes its place, which no cursor shows.
     [[nodiscard]] result<void> abandon(reservation&& entry) noexcept;
 
@@ -137,9 +170,25 @@ public:
 
 private:
     struct PMEMSTREAM_HIDDEN impl;
-    explicit writer(std::unique_ptr<impl> state) noexcept;
+    writer() noexcept = default;
     [[nodiscard]] bool take(reservation& entry) const noexcept;
+    /// append() of anything, and what is left to do when somebody sleeps.
+    [[nodiscard]] result<timestamp> append_any(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> ring_after_append(std::uint32_t region_index, timestamp given) noexcept;
+
+    detail::append_state state_;  // impl_ keeps it
     std::unique_ptr<impl> impl_;
 };
+
+[[gnu::always_inline]] inline result<timestamp> writer::append(region where,
+                                                               std::span<const std::byte> payload) noexcept {
+    auto& state = state_;
+    if (!detail::append_short<false>(state, where, payload.data(), payload.size())) [[unlikely]]
+        return append_any(where, payload);
+    const timestamp given{state.next_timestamp - 1};
+    if (detail::somebody_sleeps(state, where.index())) [[unlikely]]
+        return ring_after_append(where.index(), given);
+    return given;
+}
 
 }  // namespace pmemstream

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <pmemstream/detail/crc32_step.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -94,22 +96,8 @@ inline void show_to_sanitizer([[maybe_unused]] void* to, [[maybe_unused]] const 
 
 #if defined(__x86_64__)
 
-/// The state is kept in 64 bits, as the instruction leaves it, or each step would pay for widening it again.
-[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32_step(std::uint64_t state, std::uint64_t word) noexcept {
-    __asm__("crc32q %1, %0" : "+r"(state) : "r"(word));
-    return state;
-}
-
-/// Extends by the first `bytes` (0..7) bytes of `word`, whose other bytes must be zero. The instruction takes all eight
-/// bytes as message; shifted to the end of the word, the few have only zeros before them, which do not count from state
-/// zero. The part of the register that the message is too short to reach moves on by itself.
-[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32_step_partial(std::uint64_t state, std::uint64_t word,
-                                                                          std::size_t bytes) noexcept {
-    const auto used = 8 * bytes;
-    // Two shifts, as one by 64 (no bytes at all) is undefined; a branch instead would be mispredicted.
-    const auto message = ((state ^ word) << (56 - used)) << 8;
-    return crc32_step(0, message) ^ (state >> used);
-}
+using pmemstream::detail::crc32_step;
+using pmemstream::detail::crc32_step_partial;
 
 template <typename word>
 [[nodiscard, gnu::always_inline]] inline word load(const std::byte* from) noexcept {
@@ -176,6 +164,9 @@ template <bool copying>
 #endif
 
 }  // namespace detail
+
+/// Whether detail::crc32_step() runs on this processor.
+[[nodiscard]] bool crc32c_has_instruction() noexcept;
 
 /// Extends `state` by `bytes` bytes at `data` (which may be null when there are none).
 [[nodiscard]] inline std::uint32_t crc32c_extend(std::uint32_t state, const void* data, std::size_t bytes) noexcept {

@@ -1,4 +1,4 @@
-#include "src/base/kill_point.hpp"
+#include <pmemstream/detail/kill_point.hpp>
 
 #ifdef PMEMSTREAM_TEST_HOOKS
 #include <csignal>

@@ -9,7 +9,6 @@ namespace pmemstream::base::trouble {
 inline constexpr std::uint32_t faulted = 1;   ///< the fault guard had to replace part of the mapping
 inline constexpr std::uint32_t in_child = 2;  ///< this is a forked child of the process that owns the writer
 inline constexpr std::uint32_t closed = 4;    ///< the writer was closed
-inline constexpr std::uint32_t fenced = 8;    ///< no trouble, but every commit needs a fence of its own
 
 inline void set(std::uint32_t& word, std::uint32_t bit) noexcept {
     __atomic_fetch_or(&word, bit, __ATOMIC_RELEASE);

@@ -38,11 +38,17 @@ struct entry_meta {
 /// or for an earlier use of the same blocks, never verify.
 [[nodiscard]] std::uint32_t entry_crc_seed(const std::array<std::byte, 16>& uuid, std::uint64_t generation) noexcept;
 
+/// What an entry's CRC takes of its writer's epoch: the bits that its header has no room for. So what a recovery cut does
+/// not look new again 256 writers later.
+[[nodiscard]] constexpr std::uint64_t epoch_high_bits(std::uint64_t epoch) noexcept {
+    return epoch >> 8 << 32;
+}
+
 /// Ends an entry's CRC: `payload_state` is the register after the payload (for a filler: the seed, since its payload is
 /// whatever an abandoned reservation left). The offset keeps an entry that was copied elsewhere from verifying.
 [[nodiscard]] inline std::uint32_t entry_crc(std::uint32_t payload_state, std::uint32_t payload_bytes,
-                                             std::uint64_t meta, std::uint64_t offset) noexcept {
-    std::uint32_t state = base::crc32c_extend_u64(payload_state, payload_bytes);
+                                             std::uint64_t epoch, std::uint64_t meta, std::uint64_t offset) noexcept {
+    std::uint32_t state = base::crc32c_extend_u64(payload_state, payload_bytes | epoch_high_bits(epoch));
     state = base::crc32c_extend_u64(state, meta);
     return ~base::crc32c_extend_u64(state, offset);
 }
@@ -74,12 +80,23 @@ enum class entry_fault : std::uint8_t {
                                                                              : entry_fault::timestamp_order;
 }
 
-/// The CRC that the entry at `entry` (in the file at `offset`) should carry.
-[[nodiscard]] inline std::uint32_t expected_crc(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta,
-                                                std::uint64_t offset, std::uint32_t seed) noexcept {
+/// The register after the payload of the entry at `entry`, as entry_crc() takes it.
+[[nodiscard]] inline std::uint32_t payload_crc_state(const std::byte* entry, std::uint32_t payload_bytes,
+                                                     std::uint64_t meta, std::uint32_t seed) noexcept {
     const bool filler = (meta & entry_meta::filler_bit) != 0;
-    const std::uint32_t state = filler ? seed : base::crc32c_extend(seed, entry + sizeof(entry_header), payload_bytes);
-    return entry_crc(state, payload_bytes, meta, offset);
+    return filler ? seed : base::crc32c_extend(seed, entry + sizeof(entry_header), payload_bytes);
 }
+
+/// The CRC that the entry at `entry` (in the file at `offset`), of a writer of that epoch, should carry.
+[[nodiscard]] inline std::uint32_t expected_crc(const std::byte* entry, std::uint32_t payload_bytes,
+                                                std::uint64_t epoch, std::uint64_t meta, std::uint64_t offset,
+                                                std::uint32_t seed) noexcept {
+    return entry_crc(payload_crc_state(entry, payload_bytes, meta, seed), payload_bytes, epoch, meta, offset);
+}
+
+/// Whether the entry's CRC is right for any epoch up to `newest_epoch` that has its eight bits.
+[[nodiscard]] bool crc_matches(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta,
+                               std::uint32_t crc, std::uint64_t offset, std::uint32_t seed,
+                               std::uint64_t newest_epoch) noexcept;
 
 }  // namespace pmemstream::format

@@ -23,9 +23,11 @@ inline constexpr std::uint64_t line_bytes = 128;
 inline constexpr std::uint64_t page_bytes = 4096;
 inline constexpr std::uint64_t block_bytes_min = 64;
 inline constexpr std::uint64_t block_bytes_max = std::uint64_t{1} << 30;
-inline constexpr std::uint64_t stream_bytes_max = std::uint64_t{1} << 56;
+inline constexpr std::uint64_t stream_bytes_max = std::uint64_t{1} << 55;
 inline constexpr std::uint32_t region_slots_max = 1u << 20;
 inline constexpr std::uint64_t generation_max = (std::uint64_t{1} << 56) - 1;
+/// Of a stream: how often it can be opened for writing. A limit to what a reader tries (see format::crc_matches).
+inline constexpr std::uint64_t epoch_max = (std::uint64_t{1} << 24) - 1;
 inline constexpr std::uint64_t timestamp_max = (std::uint64_t{1} << 52) - 1;
 
 /// At 0, alone in its sector, written once.
@@ -69,8 +71,8 @@ static_assert(offsetof(superblock, crc) == 252);
 
 /// Touched when a writer opens or closes, and when the control file is made anew.
 struct identity_line {
-    std::uint64_t epoch;        // shared
-    std::uint64_t clean_epoch;  // shared
+    std::uint64_t epoch;        // shared; an epoch word
+    std::uint64_t clean_epoch;  // shared; an epoch word
     std::array<std::byte, 16> boot_id;
     std::uint64_t st_dev;
     std::uint64_t st_ino;
@@ -103,7 +105,12 @@ enum class barrier_mode : std::uint32_t {
     fence = 2,       ///< the writer fences after every commit store itself
 };
 
+/// Bits of identity_line::medium_flags. What the writer's medium makes durable at once is kept for those who only read
+/// the file, in another environment: granularity + 1, so that 0 means that no writer has opened the stream yet.
 inline constexpr std::uint32_t medium_error_flag = 1;
+inline constexpr std::uint32_t medium_forced_flag = 2;
+inline constexpr std::uint32_t medium_granularity_shift = 2;
+inline constexpr std::uint32_t medium_granularity_mask = 3u << medium_granularity_shift;
 
 /// Every appender writes it.
 struct stream_commit_line {
@@ -228,14 +235,14 @@ static_assert(offsetof(slot_commit_line, reserved) == 24);
 
 /// Whoever persists writes it.
 struct slot_persist_line {
-    std::uint64_t persisted_offset;  // shared
-    std::uint64_t timestamp;         // shared
-    std::uint32_t wake;              // shared
+    std::uint64_t persisted;  // shared; see persisted_word
+    std::uint64_t timestamp;  // shared
+    std::uint32_t wake;       // shared
     std::uint32_t reserved0;
     std::array<std::byte, 104> reserved;
 };
 static_assert(sizeof(slot_persist_line) == line_bytes);
-static_assert(offsetof(slot_persist_line, persisted_offset) == 0);
+static_assert(offsetof(slot_persist_line, persisted) == 0);
 static_assert(offsetof(slot_persist_line, timestamp) == 8);
 static_assert(offsetof(slot_persist_line, wake) == 16);
 static_assert(offsetof(slot_persist_line, reserved0) == 20);
@@ -250,6 +257,18 @@ static_assert(sizeof(region_slot) == 384);
 static_assert(offsetof(region_slot, cold) == 0);
 static_assert(offsetof(region_slot, commit) == 128);
 static_assert(offsetof(region_slot, persist) == 256);
+
+/// The persisted offset in bits 0–55 and, modulo 256, the epoch of the writer that stored it in 56–63: no entry that a
+/// recovery may accept behind the offset is older. One word, because power loss may take either of two.
+[[nodiscard]] constexpr std::uint64_t persisted_word(std::uint64_t offset, std::uint64_t epoch) noexcept {
+    return offset | epoch << 56;
+}
+[[nodiscard]] constexpr std::uint64_t persisted_offset_of(std::uint64_t word) noexcept {
+    return word & ((std::uint64_t{1} << 56) - 1);
+}
+[[nodiscard]] constexpr std::uint8_t persisted_epoch_of(std::uint64_t word) noexcept {
+    return static_cast<std::uint8_t>(word >> 56);
+}
 
 /// The first bytes of a region's blocks: enough to salvage it without the table.
 struct extent_header {

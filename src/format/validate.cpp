@@ -172,6 +172,23 @@ result<void> check_offsets(std::uint64_t commit_offset, std::uint64_t persisted_
     return {};
 }
 
+std::uint64_t epoch_word(std::uint64_t epoch) noexcept {
+    if (epoch == 0)
+        return 0;
+    const std::uint32_t crc = ~base::crc32c_extend_u64(~std::uint32_t{0}, epoch);
+    return epoch | std::uint64_t{crc} << 32;
+}
+
+result<void> check_epochs(const identity_line& identity, std::string_view file) {
+    const auto check = [&](std::uint64_t word, const char* name, std::size_t at) -> result<void> {
+        if (word == epoch_word(epoch_of(word)) && epoch_of(word) <= epoch_max)
+            return {};
+        return failure(errc::corrupt, "{}: the header's {} at offset {} is damaged", file, name, header_offset + at);
+    };
+    auto fine = check(identity.epoch, "epoch", offsetof(identity_line, epoch));
+    return fine ? check(identity.clean_epoch, "clean epoch", offsetof(identity_line, clean_epoch)) : fine;
+}
+
 std::string_view name_of(const slot_cold& cold) noexcept {
     return {cold.name.data(), ::strnlen(cold.name.data(), cold.name.size())};
 }

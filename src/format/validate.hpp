@@ -52,4 +52,13 @@ namespace pmemstream::format {
 
 [[nodiscard]] std::string_view name_of(const slot_cold& cold) noexcept;
 
+/// An epoch as the identity line keeps it: in the low half, its CRC in the high half, so that no flipped bit makes a
+/// stream look clean, or its entries those of another writer. 0 is "no writer yet".
+[[nodiscard]] std::uint64_t epoch_word(std::uint64_t epoch) noexcept;
+[[nodiscard]] constexpr std::uint64_t epoch_of(std::uint64_t word) noexcept {
+    return word & 0xffff'ffff;
+}
+/// Both epochs. Errors: corrupt.
+[[nodiscard]] result<void> check_epochs(const identity_line& identity, std::string_view file);
+
 }  // namespace pmemstream::format

@@ -1,92 +1,50 @@
 #include "src/base/checked.hpp"
 #include "src/base/crc32c.hpp"
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "src/base/mapped.hpp"
 #include "src/format/entry.hpp"
 #include "src/log/writer_impl.hpp"
 
+#include <pmemstream/detail/kill_point.hpp>
+
 #include <algorithm>
 #include <cstring>
 
-// The hot path: nothing here allocates or makes a system call unless it fails, or a reader sleeps.
+// Like the inlined part of append() in include/pmemstream/detail/append.hpp, nothing here allocates or makes a system
+// call unless it fails, or a reader sleeps.
 namespace pmemstream {
 
 using base::failure;
 using base::store_relaxed;
-using base::store_release;
 using format::entry_meta;
 
 namespace {
 
-// How an entry's CRC is computed. The register travels in 64 bits, as the instruction leaves it.
-
-/// Any payload, on any processor.
-struct any_crc {
-    static std::uint64_t copy(std::uint64_t state, std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-        return base::crc32c_copy(static_cast<std::uint32_t>(state), to, from, bytes);
-    }
-    static std::uint64_t extend_u64(std::uint64_t state, std::uint64_t value) noexcept {
-        return base::crc32c_extend_u64(static_cast<std::uint32_t>(state), value);
-    }
-};
-
-/// Inline, for payloads for which one chain of the instruction is as good as anything.
-struct short_crc {
-#if defined(__x86_64__)
-    static bool good_for(std::size_t bytes) noexcept {
-        return bytes < 128 && base::detail::crc32c_chain_below.load(std::memory_order_relaxed) != 0;
-    }
-    [[gnu::always_inline]] static std::uint64_t copy(std::uint64_t state, std::byte* to, const std::byte* from,
-                                                     std::size_t bytes) noexcept {
-        return base::detail::crc32c_chain<true>(static_cast<std::uint32_t>(state), to, from, bytes);
-    }
-    [[gnu::always_inline]] static std::uint64_t extend_u64(std::uint64_t state, std::uint64_t value) noexcept {
-        return base::detail::crc32_step(state, value);
-    }
-#else
-    static bool good_for(std::size_t) noexcept {
-        return false;
-    }
-    static std::uint64_t copy(std::uint64_t, std::byte*, const std::byte*, std::size_t) noexcept {
-        return 0;
-    }
-    static std::uint64_t extend_u64(std::uint64_t, std::uint64_t) noexcept {
-        return 0;
-    }
-#endif
-};
-
 /// `crc`: the register after the payload. See format::entry_crc().
-template <class Crc>
-[[gnu::always_inline]] inline void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint64_t crc,
-                                                std::uint64_t meta, std::uint64_t offset) noexcept {
+void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc, std::uint64_t epoch,
+                  std::uint64_t meta, std::uint64_t offset) noexcept {
     auto& header = *reinterpret_cast<format::entry_header*>(to);
-    crc = Crc::extend_u64(crc, payload_bytes);
-    crc = Crc::extend_u64(crc, meta);
-    crc = Crc::extend_u64(crc, offset);
     store_relaxed(header.payload_bytes, payload_bytes);
-    store_relaxed(header.crc, static_cast<std::uint32_t>(~crc));
+    store_relaxed(header.crc, format::entry_crc(crc, payload_bytes, epoch, meta, offset));
     store_relaxed(header.meta, meta);
 }
 
 /// Writes a whole entry at `to`, which lies in the file at `offset`: payload with zeros behind it up to a multiple of
 /// 8, then the header.
-template <class Crc>
-[[gnu::always_inline]] inline void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_t meta,
-                                               std::uint64_t offset, std::uint32_t seed) noexcept {
+void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_t epoch, std::uint64_t meta,
+                 std::uint64_t offset, std::uint32_t seed) noexcept {
     std::byte* const place = to + sizeof(format::entry_header);
     const std::size_t bytes = payload.size();
     if (!base::is_aligned(bytes, 8))
         std::memset(place + (bytes & ~std::size_t{7}), 0, 8);
 #ifdef PMEMSTREAM_TEST_HOOKS
-    std::uint64_t crc = Crc::copy(seed, place, payload.data(), bytes / 2);
+    std::uint32_t crc = base::crc32c_copy(seed, place, payload.data(), bytes / 2);
     base::die_at(base::kill_point::copy);
-    crc = Crc::copy(crc, place + bytes / 2, payload.data() + bytes / 2, bytes - bytes / 2);
+    crc = base::crc32c_copy(crc, place + bytes / 2, payload.data() + bytes / 2, bytes - bytes / 2);
 #else
-    std::uint64_t crc = Crc::copy(seed, place, payload.data(), bytes);
+    const std::uint32_t crc = base::crc32c_copy(seed, place, payload.data(), bytes);
 #endif
-    write_header<Crc>(to, static_cast<std::uint32_t>(bytes), crc, meta, offset);
+    write_header(to, static_cast<std::uint32_t>(bytes), crc, epoch, meta, offset);
 }
 
 [[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_size(const log::stream_file& file, region where,
@@ -111,88 +69,84 @@ template <class Crc>
 
 }  // namespace
 
-/// Everything of a commit but the look at the doorbell.
-[[gnu::always_inline]] inline void writer::impl::store_commit(log::open_region& region, std::uint64_t end,
-                                                              std::uint64_t newest,
-                                                              std::uint64_t newest_of_stream) noexcept {
-    auto& line = region.slot->commit;
-    // Before the offset, so that after a kill between the two it is never too small: the next writer counts on from it.
-    store_relaxed(line.timestamp, newest);
-    base::die_at(base::kill_point::before_commit);
-    // [V1] release. Pairs with the acquire [V2] in entry_walk.cpp: who sees the offset sees the bytes before it.
-    // Without it:
-    //      a reader finds half an entry.
-    store_release(line.commit_offset, end);
-    base::die_at(base::kill_point::between_commits);
-    // [V3] release. Pairs with the acquire [V4] in merged_cursor.cpp: who sees that timestamp finds every entry up to
-    // it
-    //      behind the regions' commit offsets. Without it: a merged cursor passes over an entry for ever.
-    store_release(*stream_committed, newest_of_stream);
-    region.committed = end;
+// What the inlined part of an append knows of the format.
+static_assert(detail::entry_header_bytes == sizeof(format::entry_header));
+static_assert(offsetof(format::entry_header, payload_bytes) == 0 && offsetof(format::entry_header, crc) == 4 &&
+              offsetof(format::entry_header, meta) == 8);
+static_assert(detail::live_state_word(region(0, 7)) == format::state_word(7, format::slot_state::live));
+static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
+              offsetof(format::slot_commit_line, timestamp) == 8);
+
+void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept {
+    detail::store_commit(hot, regions[index], end, newest, hot.next_timestamp - 1);
+    if (bell->fenced() ? detail::somebody_sleeps<true>(hot, index) : detail::somebody_sleeps<false>(hot, index))
+        bell->ring_from_append(index, table.slot(index).commit.wake);
 }
 
-void writer::impl::commit(log::open_region& region, std::uint32_t index, std::uint64_t end,
-                          std::uint64_t newest) noexcept {
-    store_commit(region, end, newest, next_timestamp - 1);
-    if (bell->wanted_after_commit(region.door_offset))
-        bell->ring_from_append(index, region.slot->commit.wake);
-}
-
-// The whole of the usual case, in a function that calls nothing: saving registers for calls that are not made would be
-// a third of its cost. Whatever is unusual goes to another function as its last act.
-result<timestamp> writer::append(region where, std::span<const std::byte> payload) noexcept {
-    auto& self = *impl_;
-    const std::size_t bytes = payload.size();
-    auto* const region = self.find_open(where);
-    if (region == nullptr || base::trouble::load(*self.trouble) != 0 || !short_crc::good_for(bytes)) [[unlikely]]
-        return self.append_any(where, payload);
-    const std::uint64_t offset = region->committed;
-    const std::uint64_t end = offset + format::entry_bytes(bytes);
-    const std::uint64_t now = self.next_timestamp;
-    if (region->claimed || end > region->end || now > format::timestamp_max) [[unlikely]]
-        return self.append_any(where, payload);
-    write_entry<short_crc>(self.base + offset, payload, now | self.epoch_bits, offset, region->crc_seed);
-    if (base::trouble::load(*self.trouble) != 0) [[unlikely]]
-        return self.append_any(where, payload);  // the very stores above may have met a page that is gone
-    self.next_timestamp = now + 1;
-    self.store_commit(*region, end, now, now);
-    if (self.bell->wanted_after_commit<false>(region->door_offset)) [[unlikely]]
-        return self.ring_after(where.index(), *region, timestamp{now});
-    return timestamp{now};
-}
-
-[[gnu::cold, gnu::noinline]] result<timestamp> writer::impl::ring_after(std::uint32_t index, log::open_region& region,
-                                                                        timestamp given) noexcept {
-    bell->ring_from_append(index, region.slot->commit.wake);
+result<timestamp> writer::append_any(region where, std::span<const std::byte> payload) noexcept {
+    auto& hot = impl_->hot;
+    if (impl_->all_durable)
+        return impl_->persist_appended(where.index(), impl_->append(where, payload));
+    if (!detail::append_short<true>(hot, where, payload.data(), payload.size()))
+        return impl_->append(where, payload);
+    const timestamp given{hot.next_timestamp - 1};
+    if (detail::somebody_sleeps(hot, where.index())) [[unlikely]]
+        return ring_after_append(where.index(), given);
     return given;
 }
 
-[[gnu::noinline]] result<timestamp> writer::impl::append_any(region where,
-                                                             std::span<const std::byte> payload) noexcept {
+[[gnu::cold]] result<timestamp> writer::ring_after_append(std::uint32_t region_index, timestamp given) noexcept {
+    impl_->bell->ring_from_append(region_index, impl_->table.slot(region_index).commit.wake);
+    return given;
+}
+
+result<timestamp> writer::impl::append(region where, std::span<const std::byte> payload) noexcept {
     if (!usable()) [[unlikely]]
         return unusable();
     auto* const region = find_open(where);
     if (region == nullptr) [[unlikely]]
         return gone(where);
-    if (region->claimed) [[unlikely]]
+    if (region->limit == 0) [[unlikely]]
         return refuse_behind_reservation(*file, where);
     const std::uint64_t offset = region->committed;
     const std::uint64_t room = region->end - offset;
     if (payload.size() > payload_bytes_max || format::entry_bytes(payload.size()) > room) [[unlikely]]
         return refuse_size(*file, where, offset, room, payload.size());
-    const std::uint64_t now = next_timestamp;
+    const std::uint64_t now = hot.next_timestamp;
     if (now > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
-    write_entry<any_crc>(base + offset, payload, now | epoch_bits, offset, region->crc_seed);
+    write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
     if (!usable()) [[unlikely]]
         return unusable();
-    next_timestamp = now + 1;
-    commit(*region, where.index(), offset + format::entry_bytes(payload.size()), now);
+    hot.next_timestamp = now + 1;
+    commit(where.index(), offset + format::entry_bytes(payload.size()), now);
     return timestamp{now};
 }
 
+result<timestamp> writer::append(region where, std::span<const std::byte> payload, horizon how) noexcept {
+    auto appended = append(where, payload);
+    return how == horizon::persisted && !impl_->all_durable
+               ? impl_->persist_appended(where.index(), std::move(appended))
+               : appended;
+}
+
 result<timestamp> writer::append_batch(region where, std::span<const std::span<const std::byte>> payloads) noexcept {
-    return impl_->append_batch(where, payloads);
+    auto appended = impl_->append_batch(where, payloads);
+    return impl_->all_durable ? impl_->persist_appended(where.index(), std::move(appended)) : appended;
+}
+
+/// Makes what was just committed in a region persisted as well.
+result<timestamp> writer::impl::persist_appended(std::uint32_t index, result<timestamp> appended) noexcept {
+    if (!appended)
+        return appended;
+    if (file->medium().flushes()) {
+        // One region, by the appending thread: no round over all of them.
+        if (auto done = flusher->persist_region(index); !done)
+            return tl::unexpected(std::move(done.error()));
+    } else if (auto done = flusher->wait(to_uint(*appended), std::chrono::nanoseconds::max()); !done) {
+        return tl::unexpected(std::move(done.error()));
+    }
+    return appended;
 }
 
 result<timestamp> writer::impl::append_batch(region where,
@@ -204,7 +158,7 @@ result<timestamp> writer::impl::append_batch(region where,
         return gone(where);
     if (payloads.empty()) [[unlikely]]
         return failure(errc::invalid_argument, "{}: an empty batch", file->name());
-    if (region->claimed) [[unlikely]]
+    if (region->limit == 0) [[unlikely]]
         return refuse_behind_reservation(*file, where);
     // All of it is checked before any of it is written.
     std::uint64_t offset = region->committed;
@@ -214,21 +168,21 @@ result<timestamp> writer::impl::append_batch(region where,
             return refuse_size(*file, where, offset, room, payload.size());
         offset += format::entry_bytes(payload.size());
     }
-    if (payloads.size() > format::timestamp_max + 1 - next_timestamp) [[unlikely]]
+    if (payloads.size() > format::timestamp_max + 1 - hot.next_timestamp) [[unlikely]]
         return refuse_timestamps(*file);
 
     offset = region->committed;
     for (std::size_t i = 0; i < payloads.size(); ++i) {
         const std::uint64_t more = i + 1 < payloads.size() ? entry_meta::more_bit : 0;
-        write_entry<any_crc>(base + offset, payloads[i], (next_timestamp + i) | epoch_bits | more, offset,
-                             region->crc_seed);
+        write_entry(hot.base + offset, payloads[i], epoch, (hot.next_timestamp + i) | hot.epoch_bits | more, offset,
+                    region->crc_seed);
         offset += format::entry_bytes(payloads[i].size());
     }
     if (!usable()) [[unlikely]]
         return unusable();
-    next_timestamp += payloads.size();
-    commit(*region, where.index(), offset, next_timestamp - 1);
-    return timestamp{next_timestamp - 1};
+    hot.next_timestamp += payloads.size();
+    commit(where.index(), offset, hot.next_timestamp - 1);
+    return timestamp{hot.next_timestamp - 1};
 }
 
 result<std::pair<std::uint64_t, std::span<std::byte>>> writer::impl::reserve(region where,
@@ -238,19 +192,19 @@ result<std::pair<std::uint64_t, std::span<std::byte>>> writer::impl::reserve(reg
     auto* const region = find_open(where);
     if (region == nullptr) [[unlikely]]
         return gone(where);
-    auto& claims = *region->claims;
-    const std::uint64_t offset = region->claimed ? claims.end : region->committed;
+    auto& ring = *claims[where.index()];
+    const std::uint64_t offset = ring.any_open() ? ring.end : region->committed;
     const std::uint64_t room = region->end - offset;
     if (payload_bytes > payload_bytes_max || format::entry_bytes(payload_bytes) > room)
         return refuse_size(*file, where, offset, room, payload_bytes);
-    if (claims.next - claims.first == log::claim_ring::max)
+    if (ring.next - ring.first == log::claim_ring::max)
         return failure(errc::exhausted, "{}: region slot {} has {} open reservations already", file->name(),
                        where.index(), log::claim_ring::max);
-    const std::uint64_t number = claims.next++;
-    claims[number] = log::claim{.offset = offset, .payload_bytes = static_cast<std::uint32_t>(payload_bytes)};
-    claims.end = offset + format::entry_bytes(payload_bytes);
-    region->claimed = true;
-    return std::pair(number, std::span(base + offset + sizeof(format::entry_header), payload_bytes));
+    const std::uint64_t number = ring.next++;
+    ring[number] = log::claim{.offset = offset, .payload_bytes = static_cast<std::uint32_t>(payload_bytes)};
+    ring.end = offset + format::entry_bytes(payload_bytes);
+    region->limit = 0;
+    return std::pair(number, std::span(hot.base + offset + sizeof(format::entry_header), payload_bytes));
 }
 
 result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::claim::state how) noexcept {
@@ -259,10 +213,10 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
     auto* const region = find_open(where);
     if (region == nullptr) [[unlikely]]
         return gone(where);
-    auto& claims = *region->claims;
-    auto& own = claims[number];
+    auto& ring = *claims[where.index()];
+    auto& own = ring[number];
     if (how == log::claim::state::ready) {
-        std::byte* const payload = base + own.offset + sizeof(format::entry_header);
+        std::byte* const payload = hot.base + own.offset + sizeof(format::entry_header);
         std::memset(payload + own.payload_bytes, 0, base::round_up(own.payload_bytes, 8) - own.payload_bytes);
         own.payload_crc_state = base::crc32c_extend(region->crc_seed, payload, own.payload_bytes);
     } else {
@@ -270,27 +224,27 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
     }
     own.now = how;
     std::uint64_t end = region->committed;
-    std::uint64_t newest = base::load_relaxed(region->slot->commit.timestamp);
-    while (claims.first != claims.next) {
-        const auto& next = claims[claims.first];
+    std::uint64_t newest = base::load_relaxed(region->commit_line[1]);
+    while (ring.any_open()) {
+        const auto& next = ring[ring.first];
         if (next.now == log::claim::state::open)
             break;
         const bool filler = next.now == log::claim::state::abandoned;
-        if (!filler && next_timestamp > format::timestamp_max) [[unlikely]]
+        if (!filler && hot.next_timestamp > format::timestamp_max) [[unlikely]]
             break;
         if (!filler)
-            newest = next_timestamp++;
-        write_header<any_crc>(base + next.offset, next.payload_bytes, next.payload_crc_state,
-                              (filler ? entry_meta::filler_bit : newest) | epoch_bits, next.offset);
+            newest = hot.next_timestamp++;
+        write_header(hot.base + next.offset, next.payload_bytes, next.payload_crc_state, epoch,
+                     (filler ? entry_meta::filler_bit : newest) | hot.epoch_bits, next.offset);
         end = next.offset + format::entry_bytes(next.payload_bytes);
-        ++claims.first;
+        ++ring.first;
     }
     if (!usable()) [[unlikely]]
         return unusable();
-    region->claimed = claims.first != claims.next;
+    region->limit = ring.any_open() ? 0 : region->end;
     if (end != region->committed)
-        commit(*region, where.index(), end, newest);
-    if (region->claimed && next_timestamp > format::timestamp_max) [[unlikely]]
+        commit(where.index(), end, newest);
+    if (ring.any_open() && hot.next_timestamp > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
     return timestamp{newest};
 }

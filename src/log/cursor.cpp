@@ -34,7 +34,7 @@ struct cursor::impl {
         if (file == leased_from)
             return;
         leased_from = file;
-        lease = of->control->lease(walk.where().index(), walk.where().generation(), walk.position());
+        lease = of->control->lease(walk.where().index(), walk.where().generation(), walk.position(), options.horizon);
     }
 
     [[nodiscard]] result<std::optional<entry>> show() noexcept {
@@ -60,14 +60,18 @@ struct cursor::impl {
     }
 
     [[nodiscard]] ipc::watched_words watch() const noexcept {
-        return {&walk.slot().commit.commit_offset, walk.limit(), &walk.slot().cold.state, walk.state()};
+        return {&walk.limit_word(), walk.limit_seen(), &walk.slot().cold.state, walk.state()};
     }
 
     /// A region beyond the last door shares the stream's.
     [[nodiscard]] log::waiting_place place() noexcept {
         const bool own_door = walk.where().index() < ipc::region_doors;
-        return {of->control.get(), own_door ? &walk.slot().commit.wake : &of->file->header().wake.committed,
-                own_door ? walk.where().index() + 1 : 0, &lease};
+        const auto& slot = walk.slot();
+        const auto& stream = of->file->header().wake;
+        const bool persisted = options.horizon == horizon::persisted;
+        const auto* const wake = own_door ? (persisted ? &slot.persist.wake : &slot.commit.wake)
+                                          : (persisted ? &stream.persisted : &stream.committed);
+        return {of->control.get(), wake, own_door ? walk.where().index() + 1 : 0, options.horizon, &lease};
     }
 };
 
@@ -114,9 +118,8 @@ timestamp cursor::last() const noexcept {
 }
 
 cursor_lag cursor::lag() const noexcept {
-    const auto& line = impl_->walk.slot().commit;
-    const std::uint64_t committed = base::load_acquire(line.commit_offset);
-    const std::uint64_t newest = base::load_acquire(line.timestamp);
+    const std::uint64_t committed = impl_->walk.limit_now();
+    const std::uint64_t newest = impl_->walk.newest();
     const std::uint64_t position = impl_->walk.position();
     if (committed <= position)
         return {};
@@ -127,10 +130,10 @@ bool cursor::registered() const noexcept {
     return impl_->lease.held();
 }
 
-result<cursor> reader::follow(region where, const cursor_options& options) const {
-    auto walk = impl_->walk(where, options.check_crc);
+result<entry_walk> reader::impl::start_walk(const log::region_table& now, region where, const cursor_options& options) {
+    auto walk = this->walk(now, where, options.horizon, options.check_crc);
     if (!walk)
-        return tl::unexpected(std::move(walk.error()));
+        return walk;
     step got = step::nothing_yet;
     if (!std::holds_alternative<from_oldest>(options.start))
         got = walk->refresh();
@@ -140,11 +143,18 @@ result<cursor> reader::follow(region where, const cursor_options& options) const
         else if (const auto* start = std::get_if<after>(&options.start))
             got = walk->skip_after(to_uint(start->timestamp));
         else if (const auto* at = std::get_if<at_offset>(&options.start); at && !walk->skip_to(to_uint(at->offset)))
-            return base::failure(errc::invalid_offset, "{}: region slot {}: no entry begins at offset {}",
-                                 impl_->file->name(), where.index(), to_uint(at->offset));
+            return base::failure(errc::invalid_offset, "{}: region slot {}: no entry begins at offset {}", file->name(),
+                                 where.index(), to_uint(at->offset));
     }
     if (got != step::entry && got != step::nothing_yet)
         return walk->failure(got);
+    return walk;
+}
+
+result<cursor> reader::follow(region where, const cursor_options& options) const {
+    auto walk = impl_->ask([&](const auto& table) { return impl_->start_walk(table, where, options); });
+    if (!walk)
+        return tl::unexpected(std::move(walk.error()));
     return cursor(std::make_unique<cursor::impl>(impl_, *walk, options));
 }
 

@@ -12,9 +12,13 @@ using format::entry_fault;
 using log::step;
 
 entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& slot,
-                       const detail::generation_view& view, const format::slot_cold& cold, bool check_crc) noexcept
+                       const detail::generation_view& view, const format::slot_cold& cold, horizon horizon,
+                       bool check_crc) noexcept
     : file_(&file),
       slot_(&slot),
+      persisted_(horizon == horizon::persisted),
+      limit_word_(persisted_ ? &slot.persist.persisted : &slot.commit.commit_offset),
+      newest_word_(persisted_ ? &slot.persist.timestamp : &slot.commit.timestamp),
       view_(&view),
       bytes_(file.bytes_at(0)),
       state_(cold.state),
@@ -28,29 +32,33 @@ entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& 
       careful_(check_crc) {}
 
 step entry_walk::refresh() noexcept {
-    // [V2] acquire. Pairs with the release [V1] in append.cpp.
-    const std::uint64_t committed = load_acquire(slot_->commit.commit_offset);
+    // [V2] acquire. Pairs with the release [V1] in append.hpp and [V9] in flusher.cpp.
+    limit_seen_ = load_acquire(*limit_word_);
+    const std::uint64_t limit = limit_of(limit_seen_);
     // The offset belongs to our generation if the state word still does.
     if (load_acquire(slot_->cold.state) != state_)
         return not_ours();
-    if (committed < position_ || committed > end_ || !base::is_aligned(committed, 8)) {
+    if (limit < position_ || limit > end_ || !base::is_aligned(limit, 8)) {
         fault_ = entry_fault::beyond_end;
-        return file_->medium().has_faulted() ? step::faulted : step::damaged;
+        return file_->is_lost() ? step::faulted : step::damaged;
     }
-    limit_ = committed;
-    return position_ == limit_ ? step::nothing_yet : step::entry;
+    limit_ = limit;
+    if (position_ != limit_)
+        return step::entry;
+    // More of the file may be lost than the page that says so.
+    return file_->is_lost() ? step::faulted : step::nothing_yet;
 }
 
 step entry_walk::not_ours() const noexcept {
     // Zeros that took the place of a lost mapping name no generation either.
-    return file_->medium().has_faulted() ? step::faulted : step::gone;
+    return file_->is_lost() ? step::faulted : step::gone;
 }
 
 step entry_walk::judge(entry_fault fault) noexcept {
     // What looks damaged may be the bytes of a later use of the blocks.
     if (!still_ours())
         return not_ours();
-    if (file_->medium().has_faulted())
+    if (file_->is_lost())
         return step::faulted;
     fault_ = fault;
     return step::damaged;
@@ -72,8 +80,7 @@ step entry_walk::next() noexcept {
         if (const auto fault = format::check_header(payload_bytes, meta, room, last_); fault != entry_fault::none)
             [[unlikely]]
             return judge(fault);
-        if (check_crc_ && format::expected_crc(at, payload_bytes, meta, position_, seed_) != load_relaxed(header.crc))
-            [[unlikely]]
+        if (check_crc_ && !crc_is_right(at, payload_bytes, meta, load_relaxed(header.crc), position_)) [[unlikely]]
             return judge(entry_fault::crc);
         if (!still_ours()) [[unlikely]]
             return not_ours();
@@ -90,13 +97,18 @@ step entry_walk::next() noexcept {
     }
 }
 
+bool entry_walk::crc_is_right(const std::byte* at, std::uint32_t payload_bytes, std::uint64_t meta, std::uint32_t crc,
+                              std::uint64_t offset) const noexcept {
+    return format::crc_matches(at, payload_bytes, meta, crc, offset, seed_, file_->epoch());
+}
+
 step entry_walk::skip_after(std::uint64_t timestamp) noexcept {
     floor_ = timestamp;
     careful_ = true;
     if (const step got = refresh(); got != step::entry)
         return got;
     // The writer stores the timestamp before the offset: loaded after it, it covers all that lies before the limit.
-    if (load_relaxed(slot_->commit.timestamp) <= timestamp)
+    if (load_relaxed(*newest_word_) <= timestamp)
         skip_to_newest();
     return step::nothing_yet;
 }
@@ -115,7 +127,7 @@ bool entry_walk::skip_to(std::uint64_t offset) noexcept {
     const std::uint64_t meta = load_relaxed(header.meta);
     // Any payload may look like a header; one whose CRC fits the region, its generation and this very offset is one.
     if (format::check_header(payload_bytes, meta, limit_ - offset, 0) != entry_fault::none ||
-        format::expected_crc(at, payload_bytes, meta, offset, seed_) != load_relaxed(header.crc))
+        !crc_is_right(at, payload_bytes, meta, load_relaxed(header.crc), offset))
         return false;
     position_ = offset;
     return true;

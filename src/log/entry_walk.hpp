@@ -24,7 +24,7 @@ class entry_walk {
 public:
     /// `cold` as read_cold() gave it, `view` of the same generation.
     entry_walk(const log::stream_file& file, const format::region_slot& slot, const detail::generation_view& view,
-               const format::slot_cold& cold, bool check_crc) noexcept;
+               const format::slot_cold& cold, horizon horizon, bool check_crc) noexcept;
 
     /// Steps over the next entry, which shown() then is.
     [[nodiscard]] log::step next() noexcept;
@@ -40,29 +40,35 @@ public:
     /// What went wrong, after next() gave something other than an entry or nothing.
     [[nodiscard]] tl::unexpected<error> failure(log::step why) const;
 
-    /// Looks at the commit offset again: `entry` if something lies before it, else as next().
+    /// Looks again how far the horizon reaches: `entry` if something lies before it, else as next().
     [[nodiscard]] log::step refresh() noexcept;
 
     [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
     [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
+    /// What refresh() looks at, and what it saw.
+    [[nodiscard]] const std::uint64_t& limit_word() const noexcept { return *limit_word_; }
+    [[nodiscard]] std::uint64_t limit_seen() const noexcept { return limit_seen_; }
+    /// Newest timestamp and end of what the horizon shows now.
+    [[nodiscard]] std::uint64_t newest() const noexcept { return base::load_acquire(*newest_word_); }
+    [[nodiscard]] std::uint64_t limit_now() const noexcept { return limit_of(base::load_acquire(*limit_word_)); }
     [[nodiscard]] std::uint64_t last() const noexcept { return last_; }
     [[nodiscard]] const format::region_slot& slot() const noexcept { return *slot_; }
     [[nodiscard]] region where() const noexcept { return {view_->region_index, format::generation_of(state_)}; }
     [[nodiscard]] std::uint64_t state() const noexcept { return state_; }
 
-    /// To the end of what is committed.
+    /// To the end of what the horizon shows.
     void skip_to_newest() noexcept { position_ = limit_; }
     /// To the first entry with a greater timestamp, whenever it comes. Gives `nothing_yet` where that is the end, or
     /// what is wrong.
     [[nodiscard]] log::step skip_after(std::uint64_t timestamp) noexcept;
-    /// To an offset where an entry with a right CRC begins, or the end of what is committed. False: none does.
+    /// To an offset where an entry with a right CRC begins, or the end of what the horizon shows. False: none does.
     [[nodiscard]] bool skip_to(std::uint64_t offset) noexcept;
 
 private:
     [[nodiscard]] log::step judge(format::entry_fault fault) noexcept;
     [[nodiscard]] log::step not_ours() const noexcept;
-    // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp. Without it:
-    //       an entry of a later use of the blocks is shown as one of this region.
+    // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp.
+    //      Without it: an entry of a later use of the blocks is shown as one of this region.
     [[nodiscard]] bool still_ours() const noexcept {
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         return base::load_relaxed(slot_->cold.state) == state_;
@@ -74,13 +80,23 @@ private:
         payload_bytes_ = payload_bytes;
     }
 
+    [[nodiscard]] std::uint64_t limit_of(std::uint64_t word) const noexcept {
+        return persisted_ ? format::persisted_offset_of(word) : word;
+    }
+    [[nodiscard]] bool crc_is_right(const std::byte* at, std::uint32_t payload_bytes, std::uint64_t meta,
+                                    std::uint32_t crc, std::uint64_t offset) const noexcept;
+
     const log::stream_file* file_;
     const format::region_slot* slot_;
+    bool persisted_;                    // on the persisted horizon
+    const std::uint64_t* limit_word_;   // commit offset or persisted word
+    const std::uint64_t* newest_word_;  // the timestamp beside it
+    std::uint64_t limit_seen_ = 0;
     const detail::generation_view* view_;
     const std::byte* bytes_;  // of the file
     std::uint64_t state_;
     std::uint64_t position_;
-    std::uint64_t limit_;  // a commit offset that was checked
+    std::uint64_t limit_;  // an end of entries that was checked
     std::uint64_t begin_;
     std::uint64_t end_;
     std::uint64_t last_ = 0;

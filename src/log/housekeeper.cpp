@@ -6,7 +6,8 @@
 
 namespace pmemstream::log {
 
-housekeeper::housekeeper(std::function<void(unsigned)> tick) : tick_(std::move(tick)) {}
+housekeeper::housekeeper(std::chrono::milliseconds period, std::function<void(unsigned)> tick)
+    : period_(period), tick_(std::move(tick)) {}
 
 int housekeeper::start() noexcept {
     sigset_t all, before;
@@ -37,7 +38,7 @@ housekeeper::~housekeeper() {
 
 void housekeeper::run() {
     std::unique_lock lock(mutex_);
-    for (unsigned n = 1; !wake_.wait_for(lock, period, [this] { return stop_; }); ++n) {
+    for (unsigned n = 1; !wake_.wait_for(lock, period_, [this] { return stop_; }); ++n) {
         lock.unlock();
         tick_(n);
         lock.lock();

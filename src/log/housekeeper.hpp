@@ -8,14 +8,12 @@
 
 namespace pmemstream::log {
 
-/// A thread of the writer that does what must not cost the appender anything, a few times a second. It blocks every
+/// A thread of the writer that does what must not cost the appender anything, every so often. It blocks every
 /// signal, so that the program's handlers run on the program's threads.
 class housekeeper {
 public:
-    static constexpr auto period = std::chrono::milliseconds(100);
-
-    /// `tick(n)` is called with n = 1, 2, … from start() until this is destroyed.
-    explicit housekeeper(std::function<void(unsigned)> tick);
+    /// `tick(n)` is called with n = 1, 2, … from start() until this is destroyed, `period` after the last one returned.
+    housekeeper(std::chrono::milliseconds period, std::function<void(unsigned)> tick);
     /// An errno value, or 0.
     [[nodiscard]] int start() noexcept;
     ~housekeeper();
@@ -24,6 +22,7 @@ public:
 
 private:
     void run();
+    const std::chrono::milliseconds period_;
     const std::function<void(unsigned)> tick_;
     std::mutex mutex_;
     std::condition_variable wake_;

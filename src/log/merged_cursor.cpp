@@ -34,7 +34,7 @@ struct merged_cursor::impl {
     std::vector<std::unique_ptr<source>> pulled;  // idle ones while look_further() asks each; kept for its capacity
     log::region_table table;                      // this cursor's own, so that a look needs no lock and no copy
     std::vector<std::uint64_t> joined;            // by slot index: the state word under which it joined
-    std::uint64_t horizon = 0;                    // all entries up to this timestamp are in `ready`, or shown
+    std::uint64_t reached = 0;                    // all entries up to this timestamp are in `ready`, or shown
     std::uint64_t last = 0;
     std::vector<error> pending;  // to be told by the next calls, in place of entries; the last one stays if damaged
     bool damaged = false;
@@ -53,7 +53,7 @@ struct merged_cursor::impl {
         if (file == leased_from)
             return;
         leased_from = file;
-        lease = of->control->lease(ipc::all_regions, 0, last);
+        lease = of->control->lease(ipc::all_regions, 0, last, options.horizon);
     }
 
     /// Puts a source where it belongs after a step of its walk; one that is over is dropped, and why it is, kept.
@@ -81,15 +81,15 @@ struct merged_cursor::impl {
                 continue;
             auto cold = log::read_cold(*of->file, table.slot(i), i, true);
             if (!cold)
-                return of->file->blame(std::move(cold.error()));
+                return tl::unexpected(std::move(cold.error()));
             if (!*cold || (*cold)->state == joined[i])
                 continue;
             if (auto checked = log::read_region(*of->file, table.slot(i), i, **cold); !checked)
-                return of->file->blame(std::move(checked.error()));
+                return tl::unexpected(std::move(checked.error()));
             auto from = std::make_unique<source>(
                 source{entry_walk(*of->file, table.slot(i),
                                   of->view(table.slot(i), region(i, format::generation_of((*cold)->state))), **cold,
-                                  options.check_crc || of->unrecovered),
+                                  options.horizon, options.check_crc || of->unrecovered),
                        {}});
             step got = step::nothing_yet;
             if (const auto* behind = std::get_if<after>(&start)) {
@@ -107,11 +107,11 @@ struct merged_cursor::impl {
         return {};
     }
 
-    /// Moves the horizon and gathers what became visible. False: nothing did.
+    /// Reaches further and gathers what became visible. False: nothing did.
     [[nodiscard]] result<bool> look_further() {
-        // [V4] acquire, and read before the regions. Pairs with the release [V3] in append.cpp.
-        const std::uint64_t committed = base::load_acquire(of->file->header().commit.timestamp);
-        if (committed == horizon)
+        // [V4] acquire, and read before the regions. Pairs with the release [V3] in append.hpp and [V8] in flusher.cpp.
+        const std::uint64_t committed = base::load_acquire(stream_timestamp());
+        if (committed == reached)
             return false;
         if (auto done = join_regions(after{pmemstream::timestamp{last}}); !done)
             return tl::unexpected(std::move(done.error()));
@@ -121,7 +121,7 @@ struct merged_cursor::impl {
             put(std::move(from), got);
         }
         pulled.clear();
-        horizon = committed;
+        reached = committed;
         return true;
     }
 
@@ -133,16 +133,11 @@ struct merged_cursor::impl {
                     pending.erase(pending.begin());
                 return told;
             }
-            if (!ready.empty() && to_uint(ready.front()->head->timestamp()) <= horizon) [[likely]]
+            if (!ready.empty() && to_uint(ready.front()->head->timestamp()) <= reached) [[likely]]
                 break;
-            auto further = look_further();
-            // Zeros that took the place of a lost mapping say that no region is there.
-            if (of->file->medium().has_faulted()) [[unlikely]]
-                return base::failure(errc::io,
-                                     "{}: part of the mapping is lost (the file was truncated, or the medium failed)",
-                                     of->file->name());
+            const auto further = of->file->ask([this] { return look_further(); });
             if (!further)
-                return tl::unexpected(std::move(further.error()));
+                return tl::unexpected(further.error());
             if (!*further)
                 return std::nullopt;
         }
@@ -151,7 +146,7 @@ struct merged_cursor::impl {
         ready.pop_back();
         const entry shown = *from->head;
         if (!shown.valid()) [[unlikely]] {
-            auto why = from->walk.failure(of->file->medium().has_faulted() ? step::faulted : step::gone);
+            auto why = from->walk.failure(of->file->is_lost() ? step::faulted : step::gone);
             return why;
         }
         const step got = from->advance();
@@ -162,8 +157,13 @@ struct merged_cursor::impl {
     }
 
     [[nodiscard]] ipc::watched_words watch() const noexcept {
-        const auto& word = of->file->header().commit.timestamp;
-        return {&word, horizon, &word, horizon};
+        return {&stream_timestamp(), reached, &stream_timestamp(), reached};
+    }
+
+    /// Up to which everything in the stream is committed, or persisted.
+    [[nodiscard]] const std::uint64_t& stream_timestamp() const noexcept {
+        const auto& header = of->file->header();
+        return options.horizon == horizon::persisted ? header.persist.timestamp : header.commit.timestamp;
     }
 };
 
@@ -179,7 +179,10 @@ result<std::optional<entry>> merged_cursor::next() noexcept {
 result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
     self.keep_registered();
-    const log::waiting_place place{self.of->control.get(), &self.of->file->header().wake.committed, 0, &self.lease};
+    const auto& wake = self.of->file->header().wake;
+    const bool persisted = self.options.horizon == horizon::persisted;
+    const log::waiting_place place{self.of->control.get(), persisted ? &wake.persisted : &wake.committed, 0,
+                                   self.options.horizon, &self.lease};
     return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
                          [&self] { self.keep_registered(); }, place, self.options, timeout);
 }
@@ -204,11 +207,11 @@ timestamp merged_cursor::last() const noexcept {
 
 cursor_lag merged_cursor::lag() const noexcept {
     const auto& self = *impl_;
-    const std::uint64_t newest = base::load_acquire(self.of->file->header().commit.timestamp);
+    const std::uint64_t newest = base::load_acquire(self.stream_timestamp());
     cursor_lag lag{newest - std::min(newest, self.last), 0};
     for (const auto* sources : {&self.ready, &self.idle})
         for (const auto& from : *sources) {
-            const std::uint64_t committed = base::load_acquire(from->walk.slot().commit.commit_offset);
+            const std::uint64_t committed = from->walk.limit_now();
             const std::uint64_t next = sources == &self.ready ? to_uint(from->head->offset()) : from->walk.position();
             lag.bytes += committed - std::min(committed, next);
         }
@@ -226,7 +229,7 @@ result<merged_cursor> reader::follow_all(const cursor_options& options) const {
     auto state = std::make_unique<merged_cursor::impl>();
     state->of = impl_;
     state->options = options;
-    const std::uint64_t committed = base::load_acquire(impl_->file->header().commit.timestamp);
+    const std::uint64_t committed = base::load_acquire(state->stream_timestamp());
     // "Newest" is a timestamp, the same for every region: skipping each to its own end would show entry 103 without
     // 102.
     start_at start = options.start;
@@ -234,9 +237,9 @@ result<merged_cursor> reader::follow_all(const cursor_options& options) const {
         start = after{pmemstream::timestamp{committed}};
     if (const auto* behind = std::get_if<after>(&start))
         state->last = to_uint(behind->timestamp);
-    if (auto done = state->join_regions(start); !done)
+    if (auto done = impl_->file->ask([&] { return state->join_regions(start); }); !done)
         return tl::unexpected(std::move(done.error()));
-    state->horizon = committed;
+    state->reached = committed;
     state->keep_registered();
     return merged_cursor(std::move(state));
 }

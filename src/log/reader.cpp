@@ -42,21 +42,12 @@ result<void> check_clean_header(const log::stream_file& file) {
     return {};
 }
 
-}  // namespace
-
-namespace {
-
-template <class T>
-result<T> blamed(const log::stream_file& file, result<T> got) {
-    return got ? std::move(got) : file.blame(std::move(got.error()));
-}
-
 /// After power loss, or of a copy taken in use, commit offsets may cover torn entries until a writer has recovered
 /// them.
 bool is_unrecovered(const log::stream_file& file) {
     const auto now = log::current_identity(file);
-    return (!now || log::decide_trust(file.header().identity, *now) == log::trust::rescan) &&
-           !ipc::is_locked(file.fd(), false);
+    // Beside a writer too: it says whose the offsets are only when it has recovered them.
+    return !now || log::decide_trust(file.header().identity, *now) == log::trust::rescan;
 }
 
 }  // namespace
@@ -68,20 +59,17 @@ result<log::region_table> reader::impl::current_table() {
     return table;
 }
 
-result<entry_walk> reader::impl::walk(region where, bool check_crc) {
-    auto now = current_table();
-    if (!now)
-        return file->blame(std::move(now.error()));
-    if (auto info = log::describe_region(*file, *now, where); !info)
-        return file->blame(std::move(info.error()));
-    auto cold = log::read_cold(*file, now->slot(where.index()), where.index(), true);
+result<entry_walk> reader::impl::walk(const log::region_table& now, region where, horizon horizon, bool check_crc) {
+    if (auto info = log::describe_region(*file, now, where); !info)
+        return tl::unexpected(std::move(info.error()));
+    const auto& slot = now.slot(where.index());
+    auto cold = log::read_cold(*file, slot, where.index(), true);
     if (!cold)
-        return file->blame(std::move(cold.error()));
+        return tl::unexpected(std::move(cold.error()));
     if (!*cold || format::generation_of((*cold)->state) != where.generation())
         return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file->name(),
                        where.index(), where.generation());
-    return entry_walk(*file, now->slot(where.index()), view(now->slot(where.index()), where), **cold,
-                      check_crc || unrecovered);
+    return entry_walk(*file, slot, view(slot, where), **cold, horizon, check_crc || unrecovered);
 }
 
 const detail::generation_view& reader::impl::view(const format::region_slot& slot, region where) {
@@ -99,12 +87,15 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
         return tl::unexpected(std::move(opened.error()));
     auto self = std::make_shared<impl>();
     self->file = std::move(*opened);
-    self->epoch_at_open = load_acquire(self->file->header().identity.epoch);
-    if (auto done = self->table.refresh(*self->file); !done)
-        return tl::unexpected(std::move(done.error()));
-    if (auto fine = check_clean_header(*self->file); !fine)
-        return tl::unexpected(std::move(fine.error()));
-    self->unrecovered = is_unrecovered(*self->file);
+    self->epoch_at_open = self->file->epoch();
+    const auto looked = self->file->ask([&]() -> result<void> {
+        if (auto done = self->table.refresh(*self->file); !done)
+            return done;
+        self->unrecovered = is_unrecovered(*self->file);
+        return check_clean_header(*self->file);
+    });
+    if (!looked)
+        return tl::unexpected(looked.error());
     self->control = std::make_shared<ipc::reader_control>(self->file->path(), self->file->header(), self->file->owner(),
                                                           options.without_control,
                                                           options.name.empty() ? name_of_program() : options.name);
@@ -113,7 +104,8 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
 
 stream_info reader::info() const {
     auto table = impl_->current_table();
-    return log::describe_stream(*impl_->file, table ? *table : impl_->table);
+    auto all = log::describe_stream(*impl_->file, table ? *table : impl_->table);
+    return impl_->file->is_lost() ? log::describe_superblock(*impl_->file) : all;
 }
 
 timestamp reader::committed() const noexcept {
@@ -125,52 +117,30 @@ timestamp reader::persisted() const noexcept {
 }
 
 result<region> reader::find(std::string_view name) const {
-    auto table = impl_->current_table();
-    return table ? blamed(*impl_->file, log::find_region(*impl_->file, *table, name))
-                 : impl_->file->blame(table.error());
+    return impl_->ask([&](const auto& table) { return log::find_region(*impl_->file, table, name); });
 }
 
 result<region_info> reader::describe(region where) const {
-    auto table = impl_->current_table();
-    return table ? blamed(*impl_->file, log::describe_region(*impl_->file, *table, where))
-                 : impl_->file->blame(table.error());
+    return impl_->ask([&](const auto& table) { return log::describe_region(*impl_->file, table, where); });
 }
 
 result<std::vector<region_info>> reader::regions() const {
-    auto table = impl_->current_table();
-    return table ? blamed(*impl_->file, log::list_regions(*impl_->file, *table)) : impl_->file->blame(table.error());
+    return impl_->ask([&](const auto& table) { return log::list_regions(*impl_->file, table); });
 }
 
 result<std::vector<extent_info>> reader::extents() const {
-    auto table = impl_->current_table();
-    if (!table)
-        return impl_->file->blame(std::move(table.error()));
-    auto space = log::compute_free_space(*impl_->file, *table);
-    if (!space)
-        return impl_->file->blame(std::move(space.error()));
-    auto regions = log::list_regions(*impl_->file, *table);
-    if (!regions)
-        return impl_->file->blame(std::move(regions.error()));
-    std::vector<extent_info> all;
-    all.push_back({extent_info::use::metadata, offset{0}, impl_->file->superblock().data_offset, {}});
-    for (std::size_t i = 1; i < table->segments().size(); ++i)
-        all.push_back(
-            {extent_info::use::table_segment, offset{table->segments()[i].offset}, table->segments()[i].bytes, {}});
-    for (const auto& r : *regions)
-        all.push_back({extent_info::use::region, r.extent, r.extent_bytes, r.handle});
-    for (const auto& [begin, bytes] : space->runs())
-        all.push_back({extent_info::use::free, offset{begin}, bytes, {}});
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-    return all;
+    return impl_->ask([&](const auto& table) { return log::list_extents(*impl_->file, table); });
 }
 
 writer_status reader::writer() const noexcept {
     const auto& identity = impl_->file->header().identity;
     writer_status status;
-    status.epoch = load_acquire(identity.epoch);
+    status.epoch = impl_->file->epoch();
     status.pid = load_acquire(identity.writer_pid);
-    status.restarted = status.epoch != impl_->epoch_at_open;
     status.alive = ipc::is_locked(impl_->file->fd(), false);
+    if (impl_->file->is_lost())  // a header of zeros names no writer; epochs only rise
+        status.epoch = std::max(status.epoch, impl_->epoch_at_open);
+    status.restarted = status.epoch != impl_->epoch_at_open;
     return status;
 }
 
@@ -179,16 +149,18 @@ control_state reader::control() const noexcept {
 }
 
 result<std::vector<registered_reader>> reader::registered() const {
-    const auto path = ipc::control_file::path_for(impl_->file->path());
-    // Opened anew: the locks of the description that this process' cursors hold do not conflict with themselves.
-    auto file = ipc::control_file::attach(path, load_acquire(impl_->file->header().identity.control_nonce),
-                                          impl_->file->owner(), false);
-    if (!file) {
-        if (file.error().code() == errc::not_found)
-            return std::vector<registered_reader>();
-        return tl::unexpected(std::move(file.error()));
-    }
-    return ipc::registered_readers(**file, (*file)->fd());
+    return impl_->file->ask([&]() -> result<std::vector<registered_reader>> {
+        const auto path = ipc::control_file::path_for(impl_->file->path());
+        // Opened anew: the locks of the description that this process' cursors hold do not conflict with themselves.
+        auto file = ipc::control_file::attach(path, load_acquire(impl_->file->header().identity.control_nonce),
+                                              impl_->file->owner(), false);
+        if (!file) {
+            if (file.error().code() == errc::not_found)
+                return std::vector<registered_reader>();
+            return tl::unexpected(std::move(file.error()));
+        }
+        return ipc::registered_readers(**file, (*file)->fd());
+    });
 }
 
 result<std::shared_ptr<void>> reader::block_writers() const {

@@ -22,13 +22,25 @@ struct reader::impl {
     bool unrecovered = false;  // entries are shown only with their CRC checked
     std::mutex mutex;          // over table, which grows as the links are followed
     log::region_table table;
+    std::map<std::pair<std::uint32_t, std::uint64_t>, detail::generation_view> views;  // for entries to point to
 
     /// A copy of the table as it is now. Errors: corrupt.
     [[nodiscard]] result<log::region_table> current_table();
-    std::map<std::pair<std::uint32_t, std::uint64_t>, detail::generation_view> views;  // for entries to point to
-
+    /// What `question` answers of the table as it is now; see stream_file::ask().
+    template <class Question>
+    [[nodiscard]] auto ask(const Question& question) -> decltype(question(table)) {
+        return file->ask([&]() -> decltype(question(table)) {
+            auto now = current_table();
+            if (!now)
+                return tl::unexpected(std::move(now.error()));
+            return question(std::as_const(*now));
+        });
+    }
     /// A walk over a live region, at its oldest entry. Errors: region_gone, corrupt.
-    [[nodiscard]] result<entry_walk> walk(region where, bool check_crc);
+    [[nodiscard]] result<entry_walk> walk(const log::region_table& now, region where, horizon horizon, bool check_crc);
+    /// The same, where a cursor with these options starts. Errors: invalid_offset too.
+    [[nodiscard]] result<entry_walk> start_walk(const log::region_table& now, region where,
+                                                const cursor_options& options);
     [[nodiscard]] const detail::generation_view& view(const format::region_slot& slot, region where);
 };
 

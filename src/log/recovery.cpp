@@ -1,12 +1,14 @@
 #include "src/log/recovery.hpp"
 
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/base/wall_clock.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/validate.hpp"
+#include "src/log/scan.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -45,109 +47,34 @@ result<file_identity> current_identity(const stream_file& file) {
     return now;
 }
 
+namespace {
+bool is_same_file(const format::identity_line& identity, const file_identity& now) noexcept {
+    return identity.boot_id == now.boot_id && identity.st_dev == now.device && identity.st_ino == now.inode;
+}
+}  // namespace
+
 trust decide_trust(const format::identity_line& identity, const file_identity& now) noexcept {
     // [P16] Whoever closed this stream persisted everything first. Pairs with [P15] in writer.cpp.
     if (identity.clean_epoch == identity.epoch)
         return trust::clean;
     // [P12] Boot and file are the ones whose offsets these are. Pairs with [P11] in writer.cpp.
-    const bool same_file =
-        identity.boot_id == now.boot_id && identity.st_dev == now.device && identity.st_ino == now.inode;
-    if (same_file && (identity.medium_flags & format::medium_error_flag) == 0)
-        return trust::process_died;
-    return trust::rescan;
+    return is_same_file(identity, now) && (identity.medium_flags & format::medium_error_flag) == 0 ? trust::process_died
+                                                                                                   : trust::rescan;
 }
 
-namespace {
-
-/// How many epochs ago an entry was written, as far as eight bits tell. 128 and more: it was not written yet.
-constexpr unsigned epochs_ago(std::uint64_t epoch, std::uint64_t meta) noexcept {
-    return (static_cast<unsigned>(epoch) - format::entry_meta::epoch(meta)) & 0xff;
-}
-constexpr unsigned epochs_ago_max = 127;
-/// So that no entry behind a persisted offset grows that old, an opening persists everything this often.
-constexpr std::uint64_t persist_every_epochs = 64;
-
-struct scan_position {
-    std::uint64_t at = 0;  // index into the bytes
-    std::uint64_t timestamp = 0;
-    unsigned epochs_ago = epochs_ago_max;
-};
-
-format::entry_fault check_entry(const scan_input& input, const scan_position& position,
-                                format::entry_header& header) noexcept {
-    using format::entry_fault;
-    const std::uint64_t room = input.bytes.size() - position.at;
-    if (room < sizeof header)
-        return entry_fault::never_written;
-    std::memcpy(&header, input.bytes.data() + position.at, sizeof header);
-    // [P6] Zeros end the scan. Pairs with [P5] in settle_region().
-    if (header.payload_bytes == 0 && header.crc == 0 && header.meta == 0)
-        return entry_fault::never_written;
-    if (const auto fault = format::check_header(header.payload_bytes, header.meta, room, position.timestamp);
-        fault != entry_fault::none)
-        return fault;
-    // [P14] No entry of this stream is younger than its header's epoch. Pairs with [P13] in writer.cpp. And none
-    // follows
-    //       one of a later writer: what does is the old neighbour of an entry that was cut.
-    if (epochs_ago(input.epoch, header.meta) > position.epochs_ago)
-        return entry_fault::epoch_order;
-    const auto crc = format::expected_crc(input.bytes.data() + position.at, header.payload_bytes, header.meta,
-                                          input.offset + position.at, input.crc_seed);
-    return crc == header.crc ? entry_fault::none : entry_fault::crc;
-}
-
-void step_over(const scan_input& input, scan_position& position, const format::entry_header& header) noexcept {
-    position.at += format::entry_bytes(header.payload_bytes);
-    position.epochs_ago = epochs_ago(input.epoch, header.meta);
-    if ((header.meta & format::entry_meta::filler_bit) == 0)
-        position.timestamp = format::entry_meta::timestamp(header.meta);
-}
-
-/// Only to tell the operator: whether anything whole lies behind a damaged entry, as far as its length can be believed.
-bool whole_entry_behind(const scan_input& input, scan_position position) noexcept {
-    constexpr unsigned steps_max = 1024;
-    for (unsigned i = 0; i < steps_max; ++i) {
-        format::entry_header header{};
-        switch (check_entry(input, position, header)) {
-            case format::entry_fault::none:
-                return true;
-            case format::entry_fault::crc:
-                position.at += format::entry_bytes(header.payload_bytes);
-                break;
-            default:
-                return false;
-        }
+trust reconsider_trust(const stream_file& file, const region_table& table, const file_identity& now,
+                       trust row) noexcept {
+    const auto& header = file.header();
+    if (row != trust::clean || is_same_file(header.identity, now))
+        return row;
+    bool agrees = header.commit.timestamp == header.persist.timestamp;
+    for (std::uint32_t i = 0; i < table.slots(); ++i) {
+        const auto& slot = table.slot(i);
+        if (format::state_of(slot.cold.state) == format::slot_state::live)
+            agrees = agrees && slot.commit.timestamp == slot.persist.timestamp &&
+                     format::persisted_word(slot.commit.commit_offset, file.epoch()) == slot.persist.persisted;
     }
-    return false;
-}
-
-}  // namespace
-
-scan_result scan(const scan_input& input) noexcept {
-    using format::entry_fault;
-    scan_result found{.end = input.offset, .timestamp = input.previous_timestamp};
-    scan_position position{.timestamp = input.previous_timestamp};
-    std::uint64_t entries = 0;
-    bool in_batch = false;
-    entry_fault fault = entry_fault::none;
-    for (;;) {
-        format::entry_header header{};
-        fault = check_entry(input, position, header);
-        const bool filler = (header.meta & format::entry_meta::filler_bit) != 0;
-        if (fault != entry_fault::none || (in_batch && filler))
-            break;
-        step_over(input, position, header);
-        entries += filler ? 0 : 1;
-        in_batch = (header.meta & format::entry_meta::more_bit) != 0;
-        if (!in_batch) {
-            found.end = input.offset + position.at;
-            found.timestamp = position.timestamp;
-            found.entries = entries;
-        }
-    }
-    found.cut = in_batch || fault != entry_fault::never_written;
-    found.whole_entry_behind = fault == entry_fault::crc && whole_entry_behind(input, position);
-    return found;
+    return agrees ? row : trust::rescan;
 }
 
 namespace {
@@ -157,71 +84,89 @@ struct recovered_region {
     std::uint64_t end_of_region = 0;
     std::uint64_t end = 0;
     std::uint64_t timestamp = 0;
-    std::vector<std::uint64_t> stale = {};  // offsets of whole entries behind the end
+    std::uint64_t given = 0;  // no timestamp in the region, committed or not, was greater
     bool clearing = false;
 };
 
-/// Whole entries that lie behind a region's end, as far as lengths can be believed. The epoch in an entry has eight
-/// bits only: 256 writers later what was cut would look new again, if it were left.
-std::vector<std::uint64_t> find_stale(const stream_file& file, const format::region_slot& slot,
-                                      const format::slot_cold& cold, std::uint64_t end) {
-    constexpr unsigned steps_max = 4096;
-    const std::uint64_t end_of_region = cold.extent_offset + cold.extent_bytes;
-    const std::uint32_t seed = format::entry_crc_seed(file.superblock().uuid, format::generation_of(slot.cold.state));
-    std::vector<std::uint64_t> stale;
-    for (unsigned i = 0; i < steps_max && end_of_region - end >= sizeof(format::entry_header); ++i) {
-        format::entry_header header{};
-        std::memcpy(&header, file.bytes_at(end), sizeof header);
-        const std::uint64_t bytes = format::entry_bytes(header.payload_bytes);
-        if (header.meta == 0 || bytes > end_of_region - end)
-            break;
-        if (header.crc == format::expected_crc(file.bytes_at(end), header.payload_bytes, header.meta, end, seed))
-            stale.push_back(end);
-        end += bytes;
-    }
-    return stale;
+/// What lies in a region from `offset` on.
+scan_input bytes_behind(const stream_file& file, const format::slot_cold& cold, std::uint64_t offset) {
+    const std::uint64_t end = cold.extent_offset + cold.extent_bytes;
+    return {.bytes = {file.bytes_at(offset), end - offset},
+            .offset = offset,
+            .previous_timestamp = cold.first_timestamp - std::min<std::uint64_t>(cold.first_timestamp, 1),
+            .crc_seed = format::entry_crc_seed(file.superblock().uuid, format::generation_of(cold.state)),
+            .epoch = file.epoch(),
+            .oldest_epoch = 0};
+}
+
+/// The row "clean": the commit offset, which equals the persisted one (or the region is refused).
+result<recovered_region> judge_clean(const stream_file& file, format::region_slot& slot, std::uint32_t index,
+                                     const format::slot_cold& cold) {
+    if (auto info = read_region(file, slot, index, cold); !info)
+        return tl::unexpected(std::move(info.error()));
+    return recovered_region{.slot = &slot,
+                            .end_of_region = cold.extent_offset + cold.extent_bytes,
+                            .end = slot.commit.commit_offset,
+                            .timestamp = slot.commit.timestamp,
+                            .given = slot.commit.timestamp};
+}
+
+/// The row "a process died": the commit offset, and nothing past it.
+result<recovered_region> judge_process_died(const stream_file& file, format::region_slot& slot, std::uint32_t index,
+                                            const format::slot_cold& cold) {
+    auto found = judge_clean(file, slot, index, cold);
+    if (!found)
+        return found;
+    // Killed before it stored the commit offset, a writer has stored the timestamp already. The region does not hold
+    // that entry; that nobody gets its timestamp again is the stream's business.
+    const std::uint64_t committed = file.header().commit.timestamp;
+    if (found->timestamp > committed && whole_entry_timestamp(bytes_behind(file, cold, found->end)) > committed)
+        found->timestamp = committed;
+    return found;
+}
+
+/// The row "anything else": the persisted offset, and then what verifies.
+result<recovered_region> judge_rescan(const stream_file& file, format::region_slot& slot, std::uint32_t index,
+                                      const format::slot_cold& cold, recovery_report& report) {
+    // [P10] What lies before the persisted offset is on the medium, whole; the scan begins there. Pairs with [P9] in
+    //       flusher.cpp. The commit offset may be of any moment.
+    const std::uint64_t persisted = format::persisted_offset_of(slot.persist.persisted);
+    if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
+        return tl::unexpected(std::move(fine.error()));
+    auto input = bytes_behind(file, cold, persisted);
+    const unsigned ago = epochs_ago(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
+    if (ago > epochs_ago_max || ago > input.epoch)
+        return failure(errc::corrupt,
+                       "{}: region slot {}: its persisted word at offset {} is of an epoch after the header's ({})",
+                       file.name(), index, file.offset_of(slot.persist.persisted), input.epoch);
+    input.oldest_epoch = input.epoch - ago;
+    // Timestamps are compared from the region's first: a kill between the two stores of the persist line leaves its
+    // timestamp ahead of its offset.
+    const auto scanned = scan(input);
+    report.entries_recovered += scanned.entries;
+    report.regions_cut += scanned.cut ? 1 : 0;
+    report.regions_cut_before_whole_entries += scanned.whole_entry_behind ? 1 : 0;
+    const std::uint64_t timestamp = std::max(scanned.timestamp, slot.persist.timestamp);
+    return recovered_region{.slot = &slot,
+                            .end_of_region = cold.extent_offset + cold.extent_bytes,
+                            .end = scanned.end,
+                            .timestamp = timestamp,
+                            .given = timestamp};
 }
 
 /// Row by row, what a region's end is. Stores nothing.
 result<recovered_region> judge_region(const stream_file& file, format::region_slot& slot, std::uint32_t index,
                                       const format::slot_cold& cold, trust row, recovery_report& report) {
-    recovered_region found{.slot = &slot, .end_of_region = cold.extent_offset + cold.extent_bytes};
-    if (format::state_of(cold.state) == format::slot_state::clearing) {
-        found.clearing = true;
-        return found;
+    if (format::state_of(cold.state) == format::slot_state::clearing)
+        return recovered_region{.slot = &slot, .clearing = true};
+    switch (row) {
+        case trust::clean:
+            return judge_clean(file, slot, index, cold);
+        case trust::process_died:
+            return judge_process_died(file, slot, index, cold);
+        default:
+            return judge_rescan(file, slot, index, cold, report);
     }
-    const std::uint64_t committed = slot.commit.commit_offset;
-    const std::uint64_t persisted = slot.persist.persisted_offset;
-    if (row != trust::rescan) {
-        auto info = read_region(file, slot, index, cold);  // for a clean stream: that the two agree
-        if (!info)
-            return tl::unexpected(std::move(info.error()));
-        found.end = committed;
-        found.timestamp = slot.commit.timestamp;
-        if (row == trust::process_died)
-            found.stale = find_stale(file, slot, cold, found.end);
-        return found;
-    }
-    // [P10] What lies before the persisted offset is on the medium, whole; the scan begins there. Pairs with [P9] in
-    //       persist_everything(). The commit offset may be of any moment.
-    if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
-        return tl::unexpected(std::move(fine.error()));
-    const scan_input input{
-        .bytes = {file.bytes_at(persisted), found.end_of_region - persisted},
-        .offset = persisted,
-        // Not the persist line's timestamp: a kill between its two stores leaves it ahead of the offset.
-        .previous_timestamp = cold.first_timestamp - std::min<std::uint64_t>(cold.first_timestamp, 1),
-        .crc_seed = format::entry_crc_seed(file.superblock().uuid, format::generation_of(cold.state)),
-        .epoch = file.header().identity.epoch,
-    };
-    const auto scanned = scan(input);
-    found.end = scanned.end;
-    found.stale = find_stale(file, slot, cold, found.end);
-    found.timestamp = std::max(scanned.timestamp, slot.persist.timestamp);
-    report.entries_recovered += scanned.entries;
-    report.regions_cut += scanned.cut ? 1 : 0;
-    report.regions_cut_before_whole_entries += scanned.whole_entry_behind ? 1 : 0;
-    return found;
 }
 
 /// All segments, one flush each.
@@ -235,27 +180,16 @@ result<void> persist_table(const stream_file& file, const region_table& table) {
     return {};
 }
 
-/// Zeros where the next entry of a region will begin, in memory; returns how many.
-std::uint64_t zero_end(const stream_file& file, std::uint64_t end, std::uint64_t end_of_region) noexcept {
-    const std::uint64_t zeroed = std::min<std::uint64_t>(sizeof(format::entry_header), end_of_region - end);
-    std::memset(file.bytes_at(end), 0, zeroed);
-    return zeroed;
-}
-
 /// Ends a region where it was judged to end: an entry that was cut once never comes back.
 result<void> settle_region(stream_file& file, const recovered_region& region) {
     auto& slot = *region.slot;
     // [P5] The header that was cut is zero, durably, before anything is appended in its place. Pairs with [P6] in
-    // scan().
-    //      Without it: after power loss the cut entry is back behind a shorter region, as if it had been committed.
-    //      Flushed even if it read as zero: an earlier opening may have stored that and been killed before its flush.
-    // What lies behind goes first, from the back: cut short, the next opening finds its way through what is left.
-    for (auto offset = region.stale.rbegin(); offset != region.stale.rend(); ++offset) {
-        std::memset(file.bytes_at(*offset), 0, sizeof(format::entry_header));
-        if (auto done = file.medium().persist(*offset, sizeof(format::entry_header)); !done)
-            return done;
-    }
-    const std::uint64_t zeroed = zero_end(file, region.end, region.end_of_region);
+    //      scan.cpp. Without it: after power loss the cut entry is back behind a shorter region, as if it had been
+    //      committed. Flushed even if it read as zero: an earlier opening may have stored that and been killed before
+    //      its flush. Entries behind it need no zeros: they are of an earlier writer than whatever will precede them.
+    const std::uint64_t zeroed =
+        std::min<std::uint64_t>(sizeof(format::entry_header), region.end_of_region - region.end);
+    std::memset(file.bytes_at(region.end), 0, zeroed);
     if (auto done = file.medium().persist(region.end, zeroed); !done)
         return done;
     store_relaxed(slot.commit.timestamp, region.timestamp);
@@ -263,16 +197,36 @@ result<void> settle_region(stream_file& file, const recovered_region& region) {
     return {};
 }
 
+/// After the medium refused something, the kernel may have called pages clean that never reached it. Stored again, they
+/// are dirty again, and the next sync speaks of them.
+void dirty_again(const stream_file& file, std::uint64_t begin, std::uint64_t end) noexcept {
+    for (std::uint64_t at = begin & ~std::uint64_t{7}; at < end; at = (at | (format::page_bytes - 1)) + 1)
+        __atomic_fetch_or(&file.at<std::uint64_t>(at), std::uint64_t{0}, __ATOMIC_RELAXED);
+}
+
+void dirty_everything_again(const stream_file& file, const region_table& table,
+                            const std::vector<recovered_region>& regions) noexcept {
+    dirty_again(file, 0, file.superblock().data_offset);
+    for (std::size_t i = 1; i < table.segments().size(); ++i)
+        dirty_again(file, table.segments()[i].offset, table.segments()[i].offset + table.segments()[i].bytes);
+    for (const auto& region : regions)
+        if (!region.clearing)
+            dirty_again(file, region.slot->cold.extent_offset, region.end_of_region);
+}
+
 }  // namespace
 
-result<recovery_report> recover(stream_file& file, const region_table& table, trust row) {
-    recovery_report report;
-    report.found = row == trust::clean          ? recovery_report::state::clean
-                   : row == trust::process_died ? recovery_report::state::process_died
-                                                : recovery_report::state::rescanned;
+result<recovered_stream> recover(stream_file& file, const region_table& table, durability::flusher& flusher,
+                                 trust row) {
+    recovered_stream all;
+    all.report.found = row == trust::clean          ? recovery_report::state::clean
+                       : row == trust::process_died ? recovery_report::state::process_died
+                                                    : recovery_report::state::rescanned;
     auto& header = file.header();
     std::vector<recovered_region> regions;
-    std::uint64_t newest = std::max(header.commit.timestamp, header.persist.timestamp);
+    // [P20] The header's timestamps count, whatever the regions hold. Pairs with [P19] in region_allocation.cpp.
+    std::uint64_t committed = std::max(header.commit.timestamp, header.persist.timestamp);
+    std::uint64_t given = committed;
     for (std::uint32_t i = 0; i < table.slots(); ++i) {
         auto& slot = table.slot(i);
         auto cold = read_cold(file, slot, i, false);
@@ -280,21 +234,24 @@ result<recovery_report> recover(stream_file& file, const region_table& table, tr
             return tl::unexpected(std::move(cold.error()));
         if (!*cold)
             continue;
-        auto judged = judge_region(file, slot, i, **cold, row, report);
+        auto judged = judge_region(file, slot, i, **cold, row, all.report);
         if (!judged)
             return tl::unexpected(std::move(judged.error()));
-        newest = std::max(newest, judged->timestamp);
+        committed = std::max(committed, judged->timestamp);
         // A region's promise that nothing in it is older may be durable where the timestamps before it are not.
-        if (!judged->clearing)
-            newest = std::max(newest, (*cold)->first_timestamp - std::min<std::uint64_t>((*cold)->first_timestamp, 1));
+        const std::uint64_t first = judged->clearing ? 0 : (*cold)->first_timestamp;
+        given = std::max({given, committed, judged->given, first - std::min<std::uint64_t>(first, 1)});
         regions.push_back(*judged);
     }
-    if (newest > format::timestamp_max)
-        return failure(errc::corrupt, "{}: the header gives an impossible timestamp: {}", file.name(), newest);
+    if (given > format::timestamp_max)
+        return failure(errc::corrupt, "{}: the header gives an impossible timestamp: {}", file.name(), given);
     if (row == trust::clean && header.commit.timestamp != header.persist.timestamp)
         return failure(errc::corrupt, "{}: closed cleanly, yet the header's committed ({}) and persisted ({}) differ",
                        file.name(), header.commit.timestamp, header.persist.timestamp);
+    all.next_timestamp = given + 1;
 
+    if ((header.identity.medium_flags & format::medium_error_flag) != 0)
+        dirty_everything_again(file, table, regions);
     // [P17] What the table says in memory is on the medium before anything is built on it. Pairs with [P18] in
     //       region_table.cpp. Without it: a process killed between a store and its flush leaves words that only this
     //       boot knows; blocks are reused, and after power loss two slots hold them.
@@ -303,7 +260,8 @@ result<recovery_report> recover(stream_file& file, const region_table& table, tr
     for (const auto& region : regions) {
         if (region.clearing) {
             const std::uint64_t generation = format::generation_of(region.slot->cold.state);
-            if (auto done = bring_to_life(file, *region.slot, generation, newest + 1, base::kill_point::clear_emptied);
+            if (auto done = bring_to_life(file, *region.slot, generation, all.next_timestamp, file.epoch(),
+                                          base::kill_point::clear_emptied);
                 !done)
                 return tl::unexpected(std::move(done.error()));
         } else if (row != trust::clean) {
@@ -311,21 +269,21 @@ result<recovery_report> recover(stream_file& file, const region_table& table, tr
                 return tl::unexpected(std::move(done.error()));
         }
     }
-    store_release(header.commit.timestamp, newest);
+    store_release(header.commit.timestamp, committed);
     if (auto done = persist_table(file, table); !done)
         return tl::unexpected(std::move(done.error()));
     if (auto done = file.persist(header); !done)
         return tl::unexpected(std::move(done.error()));
     // After a rescan everything that is left was read from the medium or is made durable now; else only now and then.
-    if (row == trust::rescan || (header.identity.epoch + 1) % persist_every_epochs == 0)
-        if (auto done = persist_everything(file, table); !done)
+    if (row == trust::rescan || (file.epoch() + 1) % persist_every_epochs == 0)
+        if (auto done = flusher.persist_everything(); !done)
             return tl::unexpected(std::move(done.error()));
     base::die_at(base::kill_point::open_recovered);
-    return report;
+    return all;
 }
 
 result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::uint64_t generation,
-                           std::uint64_t first_timestamp, base::kill_point prepared) {
+                           std::uint64_t first_timestamp, std::uint64_t epoch, base::kill_point prepared) {
     auto& cold = slot.cold;
     const std::uint64_t begin = cold.extent_offset + sizeof(format::extent_header);
     auto& extent = file.at<format::extent_header>(cold.extent_offset);
@@ -348,48 +306,15 @@ result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::ui
     store_relaxed(slot.commit.timestamp, std::uint64_t{0});
     store_relaxed(slot.commit.commit_offset, begin);
     store_relaxed(slot.persist.timestamp, std::uint64_t{0});
-    store_relaxed(slot.persist.persisted_offset, begin);
+    store_relaxed(slot.persist.persisted, format::persisted_word(begin, epoch));
     // [P7] Slot and extent are durable before the state word makes a region of them. Pairs with [P8] in
-    // region_table.cpp.
+    //      region_table.cpp.
     //      Without it: after power loss a live region has torn fields, or the entries of an earlier use.
     if (auto done = file.persist(slot); !done)
         return done;
     base::die_at(prepared);
     store_release(cold.state, format::state_word(generation, format::slot_state::live));
     return file.persist(cold);
-}
-
-result<void> persist_everything(stream_file& file, const region_table& table) {
-    auto& header = file.header();
-    const std::uint64_t newest = load_relaxed(header.commit.timestamp);
-    std::vector<format::region_slot*> moved;
-    for (std::uint32_t i = 0; i < table.slots(); ++i) {
-        auto& slot = table.slot(i);
-        if (format::state_of(load_relaxed(slot.cold.state)) != format::slot_state::live)
-            continue;
-        const std::uint64_t committed = load_relaxed(slot.commit.commit_offset);
-        const std::uint64_t persisted = load_relaxed(slot.persist.persisted_offset);
-        if (committed == persisted && load_relaxed(slot.commit.timestamp) == load_relaxed(slot.persist.timestamp))
-            continue;
-        // [P9] Entries, and zeros behind them, are durable before the persisted offset says so. Pairs with [P10] in
-        //      judge_region(). Without it: after power loss the scan begins behind torn entries, which pass for rot; or
-        //      finds there what an earlier writer's recovery had cut, neighbours of an entry that is no more.
-        const std::uint64_t zeroed = zero_end(file, committed, slot.cold.extent_offset + slot.cold.extent_bytes);
-        if (auto done = file.medium().persist(persisted, committed + zeroed - persisted); !done)
-            return done;
-        moved.push_back(&slot);
-    }
-    // The commit lines are durable first: no image has a persisted offset ahead of its commit offset.
-    if (auto done = persist_table(file, table); !done)
-        return done;
-    for (auto* const slot : moved) {
-        store_relaxed(slot->persist.timestamp, load_relaxed(slot->commit.timestamp));
-        store_release(slot->persist.persisted_offset, load_relaxed(slot->commit.commit_offset));
-    }
-    if (auto done = persist_table(file, table); !done)
-        return done;
-    store_release(header.persist.timestamp, newest);
-    return file.persist(header);
 }
 
 }  // namespace pmemstream::log

@@ -1,12 +1,14 @@
 #include "ipc/reader_control.hpp"
 #include "src/base/checked.hpp"
+#include "src/base/crc32c.hpp"
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "src/base/mapped.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/validate.hpp"
 #include "src/log/recovery.hpp"
 #include "src/log/writer_impl.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -21,7 +23,8 @@ using base::store_release;
 
 void writer::impl::open_regions() {
     regions.clear();
-    regions.resize(table.slots());
+    claims.clear();
+    use_regions();  // also for a stream without a region
     next_generation = 1;
     for (std::uint32_t i = 0; i < table.slots(); ++i) {
         const std::uint64_t state = load_relaxed(table.slot(i).cold.state);
@@ -31,17 +34,32 @@ void writer::impl::open_regions() {
     }
 }
 
+/// Makes room for what the table has, and lets appends be inlined where they can be.
+void writer::impl::use_regions() noexcept {
+    regions.resize(table.slots());
+    claims.resize(table.slots());
+    hot.regions = regions.data();
+    // Until a region is opened anew, no more entries fit than if all of the stream were empty ones.
+    const std::uint64_t entries_max = file->stream_bytes() / sizeof(format::entry_header);
+    const bool enough_timestamps =
+        hot.next_timestamp <= format::timestamp_max && format::timestamp_max - hot.next_timestamp > entries_max;
+    const bool simple = !bell->fenced() && !all_durable && usable();
+    hot.regions_inline = simple && enough_timestamps && base::crc32c_has_instruction() ? table.slots() : 0;
+}
+
 void writer::impl::open_region(std::uint32_t index) {
     auto& slot = table.slot(index);
-    log::open_region region;
+    detail::append_region region;
     region.state = load_relaxed(slot.cold.state);
-    region.slot = &slot;
     region.committed = load_relaxed(slot.commit.commit_offset);
     region.end = slot.cold.extent_offset + slot.cold.extent_bytes;
+    region.limit = region.end;
+    region.commit_line = &slot.commit.commit_offset;
     region.crc_seed = format::entry_crc_seed(file->superblock().uuid, format::generation_of(region.state));
     region.door_offset = ipc::doorbell::door_offset(index);
-    region.claims = std::make_unique<log::claim_ring>();
-    regions[index] = std::move(region);
+    regions[index] = region;
+    claims[index] = std::make_unique<log::claim_ring>();
+    use_regions();
 }
 
 result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view name) {
@@ -69,6 +87,7 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
         return failure(errc::exhausted, "{}: no {} bytes in a row are free; the longest run has {}", file->name(),
                        *extent_bytes, space->largest_bytes());
 
+    const durability::flusher::pause pause(*flusher);
     auto& slot = table.slot(*index);
     auto& cold = slot.cold;
     store_relaxed(cold.extent_offset, *place);
@@ -79,8 +98,8 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
     for (std::size_t i = 0; i < cold.name.size(); ++i)
         store_relaxed(cold.name[i], i < name.size() ? name[i] : '\0');
     const std::uint64_t generation = next_generation++;
-    auto done =
-        note_medium(log::bring_to_life(*file, slot, generation, next_timestamp, base::kill_point::allocate_prepared));
+    auto done = note_medium(
+        log::bring_to_life(*file, slot, generation, hot.next_timestamp, epoch, base::kill_point::allocate_prepared));
     // Whether or not the state word became durable: in this process it says "live".
     if (format::state_of(load_relaxed(cold.state)) == format::slot_state::live) {
         (void)space->take(*place, *extent_bytes);
@@ -135,8 +154,8 @@ result<void> writer::impl::add_segment() {
     segment.slots = static_cast<std::uint32_t>(slots);
     segment.segment_bytes = bytes;
     segment.crc = format::segment_crc(segment);
-    // [P3] The segment is zeroed and durable before anything leads to it. Pairs with [P4] in region_table.cpp. Without
-    //      it: after power loss old payload is taken for region slots.
+    // [P3] The segment is zeroed and durable before anything leads to it. Pairs with [P4] in region_table.cpp.
+    //      Without it: after power loss old payload is taken for region slots.
     if (auto done = file->medium().persist(*place, written); !done)
         return done;
     base::die_at(base::kill_point::table_segment_written);
@@ -147,18 +166,22 @@ result<void> writer::impl::add_segment() {
         if (auto done = table.refresh(*file); !done)
             return done;
     }
-    regions.resize(table.slots());
+    {
+        const durability::flusher::pause pause(*flusher);
+        flusher->use(slots_of_table());
+    }
+    use_regions();
     return note_medium(file->persist(last));
 }
 
 result<void> writer::impl::check_free_of_users(region where) const {
-    if (regions[where.index()].claimed)
+    if (regions[where.index()].limit == 0)
         return failure(errc::reservation_open, "{}: region slot {} has an open reservation", file->name(),
                        where.index());
     const auto control = bell->control();
     if (!control || control->lost())
         return {};
-    const std::uint64_t newest = load_relaxed(regions[where.index()].slot->commit.timestamp);
+    const std::uint64_t newest = load_relaxed(table.slot(where.index()).commit.timestamp);
     for (const auto& reader : ipc::registered_readers(*control, control->fd())) {
         const bool reads = reader.all_regions ? newest > reader.position : reader.where == where;
         if (reader.alive && reads)
@@ -168,10 +191,20 @@ result<void> writer::impl::check_free_of_users(region where) const {
     return {};
 }
 
+std::vector<format::region_slot*> writer::impl::slots_of_table() const {
+    std::vector<format::region_slot*> slots;
+    for (std::uint32_t i = 0; i < table.slots(); ++i)
+        slots.push_back(&table.slot(i));
+    return slots;
+}
+
 void writer::impl::ring_sleepers(std::uint32_t index) noexcept {
     bell->ring(table.slot(index).commit.wake);
-    if (index >= ipc::region_doors)  // these sleep on the stream's word
+    bell->ring(table.slot(index).persist.wake);
+    if (index >= ipc::region_doors) {  // these sleep on the stream's words
         bell->ring(bell->stream_wake());
+        bell->ring(file->header().wake.persisted);
+    }
 }
 
 result<void> writer::impl::free(region where, bool force) {
@@ -181,11 +214,15 @@ result<void> writer::impl::free(region where, bool force) {
     if (auto unused = force ? result<void>() : check_free_of_users(where); !unused)
         return unused;
     base::die_at(base::kill_point::free_begin);
-    auto& slot = *region->slot;
+    const durability::flusher::pause pause(*flusher);
+    // [P19] The header's committed timestamp covers the region's entries before their slot may forget them. Pairs with
+    //       [P20] in recovery.cpp. Without it: after power loss their timestamps are given again.
+    if (auto done = flusher->persist_timestamp(); !done)
+        return done;
+    auto& slot = table.slot(where.index());
     region->state = 0;
     // [V5] release, and a fence: the generation ends before any byte of it is overwritten. Pairs with the acquire
-    // fences
-    //      of [V6] in cursor.hpp and [V7] in entry_walk.hpp, which read the bytes first and the state word then.
+    //      fences of [V6] in cursor.hpp and [V7] in entry_walk.hpp, which read the bytes first and the state word then.
     //      Without it: a reader takes bytes of a later use for the entry.
     store_release(slot.cold.state, format::state_word(where.generation(), format::slot_state::free));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -206,7 +243,10 @@ result<region> writer::impl::clear(region where, bool force) {
         return tl::unexpected(std::move(unused.error()));
     if (next_generation > format::generation_max)
         return refuse_generations();
-    auto& slot = *opened->slot;
+    const durability::flusher::pause pause(*flusher);
+    if (auto done = flusher->persist_timestamp(); !done)  // as [P19]
+        return tl::unexpected(std::move(done.error()));
+    auto& slot = table.slot(where.index());
     const std::uint64_t generation = next_generation++;
     opened->state = 0;
     // As [V5] for readers; and for recovery, which finishes what the word says was begun.
@@ -216,8 +256,8 @@ result<region> writer::impl::clear(region where, bool force) {
     if (auto done = note_medium(file->persist(slot.cold)); !done)
         return tl::unexpected(std::move(done.error()));
     base::die_at(base::kill_point::clear_marked);
-    if (auto done =
-            note_medium(log::bring_to_life(*file, slot, generation, next_timestamp, base::kill_point::clear_emptied));
+    if (auto done = note_medium(
+            log::bring_to_life(*file, slot, generation, hot.next_timestamp, epoch, base::kill_point::clear_emptied));
         !done)
         return tl::unexpected(std::move(done.error()));
     open_region(where.index());

@@ -77,14 +77,15 @@ result<std::optional<format::slot_cold>> read_cold(const stream_file& file, cons
 
 std::uint64_t clean_epoch(const format::shared_header& header) noexcept {
     const std::uint64_t clean = load_acquire(header.identity.clean_epoch);
-    return load_acquire(header.identity.epoch) == clean ? clean : 0;
+    return load_acquire(header.identity.epoch) == clean ? format::epoch_of(clean) : 0;
 }
 
 result<std::optional<region_info>> read_region(const stream_file& file, const format::region_slot& slot,
                                                std::uint32_t index, const format::slot_cold& cold) {
     const std::uint64_t clean = clean_epoch(file.header());
     // Persisted first: read in this order, it cannot appear to be ahead of the commit offset.
-    const std::uint64_t persisted = load_acquire(slot.persist.persisted_offset);
+    const std::uint64_t persisted_word = load_acquire(slot.persist.persisted);
+    const std::uint64_t persisted = format::persisted_offset_of(persisted_word);
     const std::uint64_t persisted_timestamp = load_acquire(slot.persist.timestamp);
     const std::uint64_t committed = load_acquire(slot.commit.commit_offset);
     const std::uint64_t committed_timestamp = load_acquire(slot.commit.timestamp);
@@ -93,12 +94,14 @@ result<std::optional<region_info>> read_region(const stream_file& file, const fo
         return std::nullopt;
     if (auto fine = format::check_offsets(committed, persisted, cold, index, file.name()); !fine)
         return tl::unexpected(std::move(fine.error()));
-    const bool settled = persisted == committed && persisted_timestamp == committed_timestamp;
+    const bool settled =
+        persisted_word == format::persisted_word(committed, clean) && persisted_timestamp == committed_timestamp;
     if (!settled && clean != 0 && clean == clean_epoch(file.header()))
         return failure(errc::corrupt,
                        "{}: region slot {}: closed cleanly, yet committed ({}, timestamp {}) and persisted ({}, "
-                       "timestamp {}) differ",
-                       file.name(), index, committed, committed_timestamp, persisted, persisted_timestamp);
+                       "timestamp {}, epoch {}) differ",
+                       file.name(), index, committed, committed_timestamp, persisted, persisted_timestamp,
+                       format::persisted_epoch_of(persisted_word));
     region_info info;
     info.handle = region(index, format::generation_of(cold.state));
     info.name = format::name_of(cold);
@@ -255,9 +258,28 @@ result<free_space> compute_free_space(const stream_file& file, const region_tabl
     return space;
 }
 
-stream_info describe_stream(const stream_file& file, const region_table& table) {
+result<std::vector<extent_info>> list_extents(const stream_file& file, const region_table& table) {
+    auto space = compute_free_space(file, table);
+    if (!space)
+        return tl::unexpected(std::move(space.error()));
+    auto regions = list_regions(file, table);
+    if (!regions)
+        return tl::unexpected(std::move(regions.error()));
+    std::vector<extent_info> all;
+    all.push_back({extent_info::use::metadata, offset{0}, file.superblock().data_offset, {}});
+    for (std::size_t i = 1; i < table.segments().size(); ++i)
+        all.push_back(
+            {extent_info::use::table_segment, offset{table.segments()[i].offset}, table.segments()[i].bytes, {}});
+    for (const auto& r : *regions)
+        all.push_back({extent_info::use::region, r.extent, r.extent_bytes, r.handle});
+    for (const auto& [begin, bytes] : space->runs())
+        all.push_back({extent_info::use::free, offset{begin}, bytes, {}});
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    return all;
+}
+
+stream_info describe_superblock(const stream_file& file) {
     const auto& superblock = file.superblock();
-    const auto& header = file.header();
     stream_info info;
     info.file = file.name();
     info.format_version = superblock.version;
@@ -265,14 +287,27 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
     info.creation_ns = superblock.creation_ns;
     info.stream_bytes = file.stream_bytes();
     info.block_bytes = superblock.block_bytes;
+    info.granularity = file.medium().granularity();
+    info.granularity_forced = file.medium().granularity_forced();
+    return info;
+}
+
+stream_info describe_stream(const stream_file& file, const region_table& table) {
+    const auto& header = file.header();
+    stream_info info = describe_superblock(file);
     info.region_slots = table.slots();
     for (std::uint32_t i = 0; i < table.slots(); ++i)
         if (format::state_of(load_acquire(table.slot(i).cold.state)) != format::slot_state::free)
             ++info.regions;
-    info.granularity = file.medium().granularity();
-    info.granularity_forced = file.medium().granularity_forced();
-    info.epoch = load_acquire(header.identity.epoch);
+    info.epoch = file.epoch();
     info.clean = clean_epoch(header) == info.epoch;
+    // What a writer's medium did is kept in the header: this process may live in another environment.
+    const std::uint32_t medium = load_relaxed(header.identity.medium_flags);
+    if (const std::uint32_t kept = (medium & format::medium_granularity_mask) >> format::medium_granularity_shift;
+        kept != 0) {
+        info.granularity = static_cast<granularity>(kept - 1);
+        info.granularity_forced = (medium & format::medium_forced_flag) != 0;
+    }
     info.persisted = timestamp{load_acquire(header.persist.timestamp)};
     info.committed = timestamp{load_acquire(header.commit.timestamp)};
     if (const auto space = compute_free_space(file, table)) {

@@ -80,6 +80,11 @@ private:
 /// Free is what no slot and no table segment covers. Errors: corrupt.
 [[nodiscard]] result<free_space> compute_free_space(const stream_file& file, const region_table& table);
 
+/// Every byte of the file and what it is used for, in order of offset. Errors: corrupt.
+[[nodiscard]] result<std::vector<extent_info>> list_extents(const stream_file& file, const region_table& table);
+
+/// What was checked at open and never changes.
+[[nodiscard]] stream_info describe_superblock(const stream_file& file);
 /// Everything but the moving parts that only a writer knows better.
 [[nodiscard]] stream_info describe_stream(const stream_file& file, const region_table& table);
 

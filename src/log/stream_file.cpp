@@ -81,6 +81,8 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     format::identity_line identity{};
     if (::pread(self->fd(), &identity, sizeof identity, format::header_offset) != static_cast<ssize_t>(sizeof identity))
         return system_failure(errno, "{}: reading the header", name);
+    if (auto fine = format::check_epochs(identity, name); !fine)
+        return tl::unexpected(std::move(fine.error()));
     auto stream_bytes = format::check_stream_bytes(identity.stream_bytes, self->superblock_, file_bytes, name);
     if (!stream_bytes)
         return tl::unexpected(std::move(stream_bytes.error()));
@@ -92,9 +94,7 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     return self;
 }
 
-tl::unexpected<error> stream_file::blame(error what) const {
-    if (what.code() != errc::corrupt || !mapping_->has_faulted())
-        return tl::unexpected(std::move(what));
+tl::unexpected<error> stream_file::lost() const {
     return failure(errc::io, "{}: part of the mapping is lost (the file was truncated, or the medium failed)", name_);
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include "src/base/mapped.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/format/layout.hpp"
+#include "src/format/validate.hpp"
 #include "src/medium/mapping.hpp"
 
 #include <pmemstream/result.hpp>
@@ -40,6 +42,10 @@ public:
     [[nodiscard]] format::shared_header& header() const noexcept {
         return at<format::shared_header>(format::header_offset);
     }
+    /// Of the last writer, or the one at work.
+    [[nodiscard]] std::uint64_t epoch() const noexcept {
+        return format::epoch_of(base::load_acquire(header().identity.epoch));
+    }
     [[nodiscard]] std::byte* bytes_at(std::uint64_t offset) const noexcept { return mapping_->data() + offset; }
     /// The struct at an offset that was checked before.
     template <class T>
@@ -50,9 +56,23 @@ public:
     [[nodiscard]] std::uint64_t offset_of(const T& in_mapping) const noexcept {
         return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&in_mapping) - mapping_->data());
     }
-    /// The error as it is, but `io` where it says `corrupt` of a mapping part of which is lost: zeros that the fault
-    /// guard put there are no damage.
-    [[nodiscard]] tl::unexpected<error> blame(error what) const;
+    /// The fault guard had to replace part of the mapping by zeros.
+    [[nodiscard]] bool is_lost() const noexcept {
+        // What was read before stays before: if zeros of the guard's were among it, the word that it set is seen.
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        return mapping_->has_faulted();
+    }
+    /// The error that says so.
+    [[nodiscard]] tl::unexpected<error> lost() const;
+    /// What `question` answers, but `io` once part of the mapping is lost: the guard's zeros are neither damage nor
+    /// absence, and where they make no error, they make a wrong answer.
+    template <class Question>
+    [[nodiscard]] auto ask(const Question& question) const -> decltype(question()) {
+        auto answer = question();
+        if (is_lost()) [[unlikely]]
+            return lost();
+        return answer;
+    }
     /// Makes a struct in the mapping durable.
     template <class T>
     [[nodiscard]] result<void> persist(const T& in_mapping) const noexcept {

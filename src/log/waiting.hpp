@@ -15,6 +15,7 @@ struct waiting_place {
     ipc::reader_control* control = nullptr;
     const std::uint32_t* wake = nullptr;
     std::uint32_t door = 0;
+    pmemstream::horizon horizon = pmemstream::horizon::committed;
     ipc::slot_lease* lease = nullptr;
 };
 
@@ -65,7 +66,7 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
                 return next();
             keep_registered();
             place.lease->set_asleep(true);
-            place.control->sleep(*place.wake, place.door, watch(), std::min(left, longest), polls);
+            place.control->sleep(*place.wake, place.door, place.horizon, watch(), std::min(left, longest), polls);
             place.lease->set_asleep(false);
         }
         got = next();

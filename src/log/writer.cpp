@@ -2,11 +2,12 @@
 #include "ipc/futex.hpp"
 #include "ipc/reader_control.hpp"
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "src/base/mapped.hpp"
 #include "src/format/entry.hpp"
 #include "src/log/recovery.hpp"
 #include "src/log/writer_impl.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -44,7 +45,8 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     file = std::move(*opened);
     const auto& identity = file->header().identity;
     trouble = &file->medium().trouble();
-    auto taken = ipc::file_lock::take(file->path(), file->fd(), ipc::file_lock::kind::exclusive, trouble);
+    auto taken =
+        ipc::file_lock::take(file->path(), file->fd(), ipc::file_lock::kind::exclusive, trouble, &hot.regions_inline);
     if (!taken) {
         if (taken.error().code() == errc::writer_busy)
             return failure(errc::writer_busy, "{} (pid {}, as it says)", taken.error().message(),
@@ -55,32 +57,41 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     base::die_at(base::kill_point::open_locked);
     if (auto done = table.refresh(*file); !done)
         return done;
+    flusher.emplace(file->medium(), file->header(), *trouble);
+    flusher->use(slots_of_table());
     if (auto done = check_space(*file); !done)
         return done;
     auto computed = log::compute_free_space(*file, table);
     if (!computed)
         return tl::unexpected(std::move(computed.error()));
     space = std::move(*computed);
-    if (auto done = take_over(); !done)
+    if (auto done = note_medium(take_over()); !done)
         return done;
-    open_regions();
-
     control_path = ipc::control_file::path_for(file->path());
     control_mode = options.control_mode.value_or(file->file_mode() & 0666);
     const bool fenced = identity.barrier_mode == static_cast<std::uint32_t>(format::barrier_mode::fence);
-    if (fenced)
-        base::trouble::set(*trouble, base::trouble::fenced);
-    bell.emplace(file->header().wake.committed, fenced);
+    bell.emplace(file->header().wake.committed, hot.doors, fenced);
+    flusher->use(&*bell);
+    policy = options.policy;
+    all_durable = options.returns_at == horizon::persisted;
+    open_regions();
     if (options.without_control) {
         store_release(file->header().identity.control_nonce, std::uint64_t{0});
         ring_everybody();
-        return {};
+    } else {
+        // Without a control file readers poll: slower, and no reason not to write.
+        (void)make_control_file();
     }
-    // Without a control file readers poll: slower, and no reason not to write.
-    (void)make_control_file();
-    keeper.emplace([this](unsigned tick) { tend_control_file(tick); });
-    if (const int code = keeper->start(); code != 0)
-        return base::system_failure(code, "{}: starting the housekeeper's thread", file->name());
+    keeper.emplace(std::chrono::milliseconds(100), [this, tends = !options.without_control](unsigned tick) {
+        if (tends)
+            tend_control_file(tick);
+        (void)flusher->tend(false);
+    });
+    int code = keeper->start();
+    if (code == 0)
+        code = start_background();
+    if (code != 0)
+        return base::system_failure(code, "{}: starting a thread of the writer", file->name());
     return {};
 }
 
@@ -90,17 +101,24 @@ result<void> writer::impl::take_over() {
     if (!now)
         return tl::unexpected(std::move(now.error()));
     auto& identity = file->header().identity;
-    auto recovered = log::recover(*file, table, log::decide_trust(identity, *now));
+    if (file->epoch() >= format::epoch_max)
+        return failure(errc::exhausted, "{}: was opened for writing {} times, which is the most", file->name(),
+                       format::epoch_max);
+    flusher->set_epoch(file->epoch());
+    const auto row = log::reconsider_trust(*file, table, *now, log::decide_trust(identity, *now));
+    auto recovered = log::recover(*file, table, *flusher, row);
     if (!recovered)
         return tl::unexpected(std::move(recovered.error()));
-    report = *recovered;
+    report = recovered->report;
 
     // [P11] Recovered offsets are durable before boot id and file say that they are this boot's and this file's. Pairs
     //       with [P12] in recovery.cpp. Without it: after a crash here the offsets of a copy pass for ours.
     identity.boot_id = now->boot_id;
     identity.st_dev = now->device;
     identity.st_ino = now->inode;
-    identity.medium_flags = 0;
+    identity.medium_flags = (file->medium().granularity_forced() ? format::medium_forced_flag : 0) |
+                            (static_cast<std::uint32_t>(file->medium().granularity()) + 1)
+                                << format::medium_granularity_shift;
     store_relaxed(identity.writer_pid, static_cast<std::uint32_t>(::getpid()));
     store_release(identity.barrier_mode,
                   static_cast<std::uint32_t>(ipc::membarrier_register() ? format::barrier_mode::membarrier
@@ -108,95 +126,41 @@ result<void> writer::impl::take_over() {
     if (auto done = file->persist(identity); !done)
         return done;
     base::die_at(base::kill_point::open_identified);
-    // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in recovery.cpp.
+    // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
     //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
-    epoch = identity.epoch + 1;
-    store_release(identity.epoch, epoch);
+    epoch = file->epoch() + 1;
+    store_release(identity.epoch, format::epoch_word(epoch));
     if (auto done = file->persist(identity); !done)
         return done;
     base::die_at(base::kill_point::open_done);
-    base = file->bytes_at(0);
-    stream_committed = &file->header().commit.timestamp;
-    epoch_bits = format::entry_meta::epoch_bits(epoch);
-    next_timestamp = *stream_committed + 1;
+    hot.base = file->bytes_at(0);
+    hot.trouble = trouble;
+    hot.stream_committed = &file->header().commit.timestamp;
+    hot.epoch_high_bits = format::epoch_high_bits(epoch);
+    hot.epoch_bits = format::entry_meta::epoch_bits(epoch);
+    hot.next_timestamp = recovered->next_timestamp;
+    flusher->set_epoch(epoch);
     return {};
-}
-
-result<void> writer::impl::make_control_file() {
-    auto& nonce = file->header().identity.control_nonce;
-    auto made = ipc::control_file::adopt_or_create(control_path, bell->control() ? 0 : nonce, control_mode);
-    if (!made) {
-        store_release(nonce, std::uint64_t{0});
-        ring_everybody();
-        return tl::unexpected(std::move(made.error()));
-    }
-    const std::uint64_t value = (*made)->nonce();
-    bell->use(std::move(*made));
-    // [D9] The nonce is stored before everybody is rung for. Pairs with [D7] in reader_control.cpp. Without it: a
-    // sleeper of
-    //      the old file is rung for, finds the old nonce, and goes back to sleep behind a flag at which nobody looks.
-    store_release(nonce, value);
-    ring_everybody();
-    return {};
-}
-
-void writer::impl::ring_everybody() {
-    const std::lock_guard guard(table_mutex);
-    for (std::uint32_t i = 0; i < table.slots(); ++i) {
-        auto& slot = table.slot(i);
-        if (base::load_relaxed(slot.cold.state) != 0)  // once used: a freed one may have sleepers that were not told
-            bell->ring(slot.commit.wake);
-    }
-    bell->ring(bell->stream_wake());
-}
-
-void writer::impl::tend_control_file(unsigned tick) {
-    if (bell->take_put_off()) {
-        const std::lock_guard guard(table_mutex);
-        for (std::uint32_t i = 0; i < table.slots(); ++i)
-            bell->ring_where_wanted(i, table.slot(i).commit.wake);
-    }
-    const auto control = bell->control();
-    // Somebody who keeps deleting it gets a new one ten times a second at first and then less and less often; each
-    // costs memory until the writer closes.
-    if (!control || control->lost() || !control->in_place(control_path)) {
-        if (tick >= next_control_tick) {
-            next_control_tick = tick + control_pause;
-            control_pause = std::min(control_pause * 2, 600u);
-            (void)make_control_file();
-        }
-        return;
-    }
-    if (tick % 10 == 0)
-        ipc::reclaim_slots(*control);
-}
-
-/// After a failed flush the medium's copy is unknown although the memory looks right: the next writer must not believe
-/// commit offsets.
-result<void> writer::impl::note_medium(result<void> done) {
-    if (!done && !file->medium().has_faulted()) {
-        auto& identity = file->header().identity;
-        identity.medium_flags |= format::medium_error_flag;
-        (void)file->persist(identity);
-    }
-    return done;
 }
 
 result<void> writer::impl::close() {
     if (in_trouble(base::trouble::closed))
         return {};
-    base::trouble::set(*trouble,
-                       base::trouble::closed);  // also for a failure: the rest is the next writer's to recover
+    // Also for a failure: the rest is the next writer's to recover.
+    base::trouble::set(*trouble, base::trouble::closed);
+    hot.regions_inline = 0;
     if (in_trouble(base::trouble::in_child))
         return failure(errc::wrong_process, "{}: a forked child does not close its parent's writer", file->name());
     keeper.reset();
+    background.reset();
     const auto lost = [this] {
         return failure(errc::io, "{}: part of the mapping is lost; the stream stays unclean", file->name());
     };
     if (file->medium().has_faulted())
         return lost();
     ring_everybody();  // there is nobody left to ring later what was put off
-    auto done = note_medium(log::persist_everything(*file, table));
+    const durability::flusher::pause pause(*flusher);
+    auto done = flusher->persist_everything();
     if (file->medium().has_faulted())
         return lost();
     if (done) {
@@ -204,7 +168,7 @@ result<void> writer::impl::close() {
         // [P15] Everything is durable before the stream calls itself clean. Pairs with [P16] in recovery.cpp.
         //       Without it: after power loss commit offsets are trusted that cover torn entries.
         auto& identity = file->header().identity;
-        store_release(identity.clean_epoch, epoch);
+        store_release(identity.clean_epoch, format::epoch_word(epoch));
         done = file->persist(identity);
     }
     lock->drop();
@@ -216,8 +180,7 @@ tl::unexpected<error> writer::impl::unusable() const {
         return failure(errc::wrong_process, "{}: a forked child must not use the writer of its parent", file->name());
     if (in_trouble(base::trouble::closed))
         return failure(errc::invalid_argument, "{}: the writer is closed", file->name());
-    return failure(errc::io, "{}: part of the mapping is lost (the file was truncated, or the medium failed)",
-                   file->name());
+    return file->lost();
 }
 
 tl::unexpected<error> writer::impl::gone(region where) const {
@@ -227,9 +190,9 @@ tl::unexpected<error> writer::impl::gone(region where) const {
 
 // --- the public class -----------------------------------------------------------------------------------------------
 
-writer::writer(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
-
 writer::~writer() {
+    if (!impl_)
+        return;
     // A forked child has neither the mapping nor the housekeeper's thread; taking either down would unmap what is not
     // ours and wait for nobody.
     if (impl_->in_trouble(base::trouble::in_child))
@@ -239,10 +202,15 @@ writer::~writer() {
 }
 
 result<std::unique_ptr<writer>> writer::open(const std::filesystem::path& file, const writer_options& options) {
-    auto state = std::make_unique<impl>();
-    if (auto opened = state->open(file, options); !opened)
-        return tl::unexpected(std::move(opened.error()));
-    return std::unique_ptr<writer>(new writer(std::move(state)));
+    std::unique_ptr<writer> opened(new writer);
+    auto state = std::make_unique<impl>(opened->state_);
+    auto done = state->open(file, options);
+    if (state->file && state->file->is_lost())
+        return state->file->lost();
+    if (!done)
+        return tl::unexpected(std::move(done.error()));
+    opened->impl_ = std::move(state);
+    return opened;
 }
 
 result<void> writer::close() noexcept {
@@ -263,31 +231,31 @@ stream_info writer::info() const {
 }
 
 result<region> writer::allocate(std::uint64_t size_bytes, std::string_view name) {
-    return impl_->usable() ? impl_->allocate(size_bytes, name) : impl_->unusable();
+    return impl_->ask([&] { return impl_->allocate(size_bytes, name); });
 }
 
 result<void> writer::free(region where, bool force) {
-    return impl_->usable() ? impl_->free(where, force) : impl_->unusable();
+    return impl_->ask([&] { return impl_->free(where, force); });
 }
 
 result<region> writer::clear(region where, bool force) {
-    return impl_->usable() ? impl_->clear(where, force) : impl_->unusable();
+    return impl_->ask([&] { return impl_->clear(where, force); });
 }
 
 result<region> writer::find(std::string_view name) const {
-    return impl_->usable() ? log::find_region(*impl_->file, impl_->table, name) : impl_->unusable();
+    return impl_->ask([&] { return log::find_region(*impl_->file, impl_->table, name); });
 }
 
 result<std::vector<region_info>> writer::regions() const {
-    return impl_->usable() ? log::list_regions(*impl_->file, impl_->table) : impl_->unusable();
+    return impl_->ask([&] { return log::list_regions(*impl_->file, impl_->table); });
 }
 
 result<region_info> writer::describe(region where) const {
-    if (!impl_->usable())
-        return impl_->unusable();
-    if (impl_->find_open(where) == nullptr)
-        return impl_->gone(where);
-    return log::describe_region(*impl_->file, impl_->table, where);
+    return impl_->ask([&]() -> result<region_info> {
+        if (impl_->find_open(where) == nullptr)
+            return impl_->gone(where);
+        return log::describe_region(*impl_->file, impl_->table, where);
+    });
 }
 
 result<reservation> writer::reserve(region where, std::uint64_t payload_bytes) noexcept {
@@ -308,7 +276,8 @@ bool writer::take(reservation& entry) const noexcept {
 result<timestamp> writer::publish(reservation&& entry) noexcept {
     if (!take(entry))
         return failure(errc::invalid_argument, "{}: not an open reservation of this writer", impl_->file->name());
-    return impl_->finish(entry.where_, entry.claim_, log::claim::state::ready);
+    auto published = impl_->finish(entry.where_, entry.claim_, log::claim::state::ready);
+    return impl_->all_durable ? impl_->persist_appended(entry.where_.index(), std::move(published)) : published;
 }
 
 result<void> writer::abandon(reservation&& entry) noexcept {

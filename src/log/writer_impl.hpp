@@ -3,11 +3,13 @@
 #include "ipc/doorbell.hpp"
 #include "ipc/file_lock.hpp"
 #include "src/base/trouble.hpp"
+#include "src/durability/flusher.hpp"
 #include "src/format/layout.hpp"
 #include "src/log/housekeeper.hpp"
 #include "src/log/region_table.hpp"
 #include "src/log/stream_file.hpp"
 
+#include <pmemstream/detail/append.hpp>
 #include <pmemstream/writer.hpp>
 
 #include <array>
@@ -38,45 +40,39 @@ struct claim_ring {
     std::uint64_t next = 0;
     std::uint64_t end = 0;  // of the last claim; means something while one is open
 
-    [[nodiscard]] claim& operator[](std::uint64_t number) noexcept { return claims[number % max]; }
-};
+    [[nodiscard]] bool any_open() const noexcept { return first != next; }
 
-/// What an appender needs of a live region, at hand in one cache line. `state` 0: no live region in that slot.
-struct alignas(64) open_region {
-    std::uint64_t state = 0;
-    std::uint64_t committed = 0;  // == the commit offset
-    std::uint64_t end = 0;
-    format::region_slot* slot = nullptr;
-    std::uint32_t crc_seed = 0;
-    std::uint32_t door_offset = 0;  // from the stream's door, see ipc::doorbell
-    bool claimed = false;           // a reservation is open
-    std::unique_ptr<claim_ring> claims;
+    [[nodiscard]] claim& operator[](std::uint64_t number) noexcept { return claims[number % max]; }
 };
 
 }  // namespace log
 
 struct writer::impl {
+    explicit impl(detail::append_state& state) noexcept : hot(state) {}
+
+    detail::append_state& hot;  // what every append needs
     std::shared_ptr<log::stream_file> file;
     std::unique_ptr<ipc::file_lock> lock;
     log::region_table table;
-    std::vector<log::open_region> regions;  // by slot index
-    // What every append needs, without a way through three objects to each.
-    std::byte* base = nullptr;                  // of the mapping
-    std::uint32_t* trouble = nullptr;           // the mapping's word
-    std::uint64_t* stream_committed = nullptr;  // in the header
-    std::uint64_t epoch_bits = 0;
-    std::uint64_t next_timestamp = 1;
+    std::vector<detail::append_region> regions;            // by slot index, as are the next
+    std::vector<std::unique_ptr<log::claim_ring>> claims;  // null: no region was live there yet
+    std::uint32_t* trouble = nullptr;                      // the mapping's word
     std::optional<log::free_space> space;
     recovery_report report;
     std::uint64_t epoch = 0;
     std::uint64_t next_generation = 1;
     std::optional<ipc::doorbell> bell;
+    std::optional<durability::flusher> flusher;
+    durability_policy policy;
+    bool all_durable = false;  // every append returns at persisted
     std::string control_path;
     mode_t control_mode = 0600;
     std::mutex table_mutex;          // the housekeeper walks the table while a segment may be added
     unsigned next_control_tick = 0;  // these two are the housekeeper's
     unsigned control_pause = 1;
     std::optional<log::housekeeper> keeper;
+    std::optional<log::housekeeper> background;  // moves the persisted offsets by the policy
+    std::uint64_t policy_bytes = 0;              // its own: persisted bytes when it last looked
 
     // writer.cpp
     [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);
@@ -86,6 +82,8 @@ struct writer::impl {
     [[nodiscard]] result<void> make_control_file();
     void tend_control_file(unsigned tick);
     void ring_everybody();
+    [[nodiscard]] int start_background();
+    void tend_durability(unsigned tick);
 
     // region_allocation.cpp
     void open_regions();
@@ -97,10 +95,13 @@ struct writer::impl {
     [[nodiscard]] tl::unexpected<error> refuse_generations() const;
     [[nodiscard]] result<void> add_segment();
     void ring_sleepers(std::uint32_t index) noexcept;
+    void use_regions() noexcept;
+    [[nodiscard]] std::vector<format::region_slot*> slots_of_table() const;
     [[nodiscard]] result<void> check_free_of_users(region where) const;
 
     // append.cpp
-    [[nodiscard]] result<timestamp> append_any(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> persist_appended(std::uint32_t index, result<timestamp> appended) noexcept;
     [[nodiscard]] result<timestamp> append_batch(region where,
                                                  std::span<const std::span<const std::byte>> payloads) noexcept;
     [[nodiscard]] result<std::pair<std::uint64_t, std::span<std::byte>>> reserve(region where,
@@ -108,19 +109,23 @@ struct writer::impl {
     [[nodiscard]] result<timestamp> finish(region where, std::uint64_t number, log::claim::state how) noexcept;
     /// Makes everything up to `end` visible. `newest`: the greatest timestamp in the region by then; all that were
     /// given in the stream so far are committed with it.
-    void commit(log::open_region& region, std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept;
-    void store_commit(log::open_region& region, std::uint64_t end, std::uint64_t newest,
-                      std::uint64_t newest_of_stream) noexcept;
-    [[nodiscard]] result<timestamp> ring_after(std::uint32_t index, log::open_region& region, timestamp given) noexcept;
+    void commit(std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept;
 
     [[nodiscard]] bool in_trouble(std::uint32_t bits) const noexcept {
         return (base::trouble::load(*trouble) & bits) != 0;
     }
     /// In a state to write at all: not closed, not a forked child, no fault of the mapping.
-    [[nodiscard]] bool usable() const noexcept { return !in_trouble(~base::trouble::fenced); }
+    [[nodiscard]] bool usable() const noexcept { return base::trouble::load(*trouble) == 0; }
     [[nodiscard]] tl::unexpected<error> unusable() const;
+    /// What `question` answers, where the writer may be used; see stream_file::ask().
+    template <class Question>
+    [[nodiscard]] auto ask(const Question& question) const -> decltype(question()) {
+        if (!usable())
+            return unusable();
+        return file->ask(question);
+    }
     /// Null: the handle's generation is gone.
-    [[nodiscard]] log::open_region* find_open(region where) noexcept {
+    [[nodiscard]] detail::append_region* find_open(region where) noexcept {
         if (where.index() >= regions.size()) [[unlikely]]
             return nullptr;
         auto& region = regions[where.index()];

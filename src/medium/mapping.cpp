@@ -1,13 +1,13 @@
 #include "src/medium/mapping.hpp"
 
 #include "src/base/failure.hpp"
+#include "src/medium/seam.hpp"
 
 #include <libpmem2.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cerrno>
 #include <cstdlib>
-#include <vector>
 
 namespace pmemstream::medium {
 
@@ -58,32 +58,22 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
             return fail(code, "preparing to map");
 
     std::unique_ptr<mapping> self(new mapping);
-    // In a forked child libpmem2 still counts its parent's mappings, which the child does not have, and refuses
-    // addresses among them. So the address that the kernel proposed is taken by something else while it proposes
-    // another.
-    std::vector<void*> taken;
-    int code = 0;
-    while ((code = pmem2_map_new(&self->map_, config, source)) == PMEM2_E_MAPPING_EXISTS && taken.size() < 64) {
-        void* const place = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (place == MAP_FAILED)
-            break;
-        taken.push_back(place);
-    }
-    for (void* const place : taken)
-        ::munmap(place, bytes);
-    if (code != 0)
+    if (const int code = pmem2_map_new(&self->map_, config, source); code != 0)
         return fail(code, "mapping");
     cleanup();
     self->data_ = static_cast<std::byte*>(pmem2_map_get_address(self->map_));
     self->bytes_ = bytes;
+    self->fd_ = fd;
+    self->flush_ = pmem2_get_flush_fn(self->map_);
+    self->drain_ = pmem2_get_drain_fn(self->map_);
     self->granularity_ = translate(pmem2_map_get_store_granularity(self->map_));
     self->granularity_forced_ = std::getenv("PMEM2_FORCE_GRANULARITY") != nullptr;
     self->file_ = std::move(file);
     self->guard_ = base::guarded_range(self->data_, bytes, mode == access::write, &self->trouble_);
     // A child must not write to its parent's stream by accident.
     if (mode == access::write)
-        if (::madvise(self->data_, bytes, MADV_DONTFORK) != 0)
-            return base::system_failure(errno, "{}: keeping the mapping from forked children", self->file_);
+        if (const int code = self->unforked_.cover(self->data_, bytes); code != 0)
+            return base::system_failure(code, "{}: keeping the mapping from forked children", self->file_);
     return self;
 }
 
@@ -93,19 +83,48 @@ mapping::~mapping() {
         pmem2_map_delete(&map_);
 }
 
+void mapping::flush(std::uint64_t offset, std::uint64_t bytes) noexcept {
+    seam_flush(*this, offset, bytes);
+    flush_(data_ + offset, bytes);
+}
+
+void mapping::drain() noexcept {
+    seam_drain(*this);
+    drain_();
+}
+
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
     if (bytes == 0)
         return {};
-    if (granularity_ != granularity::page) {
-        pmem2_get_persist_fn(map_)(data_ + offset, bytes);
+    if (flushes()) {
+        flush(offset, bytes);
+        drain();
         return {};
     }
-    // libpmem2's own function ends the process when msync fails, so it is called directly.
+    const range one{offset, bytes};
+    return sync({&one, 1});
+}
+
+// libpmem2's own functions end the process when msync fails, so the system is called directly.
+result<void> mapping::sync(std::span<const range> ranges) noexcept {
+    if (ranges.empty())
+        return {};
     static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const std::uint64_t begin = offset & ~(page - 1);
-    if (::msync(data_ + begin, offset + bytes - begin, MS_SYNC) != 0)
-        return base::system_failure(errno, "{}: making {} bytes at offset {} durable", file_, bytes, offset);
-    return {};
+    const std::uint64_t begin = ranges.front().offset & ~(page - 1);
+    const std::uint64_t end = ranges.front().offset + ranges.front().bytes;
+    int code = seam_sync(*this, ranges);
+    if (code == 0) {
+        // One range: no more than it is written. Several: all that is dirty, in one go.
+        const int done = ranges.size() == 1 ? ::msync(data_ + begin, end - begin, MS_SYNC) : ::fdatasync(fd_);
+        code = done == 0 ? 0 : errno;
+    }
+    if (code == 0)
+        return {};
+    if (ranges.size() == 1)
+        return base::system_failure(code, "{}: making {} bytes at offset {} durable", file_, ranges.front().bytes,
+                                    ranges.front().offset);
+    return base::system_failure(code, "{}: making {} ranges durable, the first of {} bytes at offset {}", file_,
+                                ranges.size(), ranges.front().bytes, ranges.front().offset);
 }
 
 }  // namespace pmemstream::medium

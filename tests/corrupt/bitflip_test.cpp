@@ -266,12 +266,16 @@ TEST_CASE(
 
     const auto count = [&](const char* structure) { return rows[structure].flips * stride; };
     CHECK(count("superblock") + count("superblock sector") + stride > sizeof(format::superblock) * 16);
-    CHECK(count("slot_cold") > 21 * 1024 - 2 * stride);
-    CHECK(count("free region_slot") > 2 * 3072 - 2 * stride);
+    // Of each piece by itself: what comes between two of a kind moves the stride's phase.
+    const auto at_least = [stride](std::uint64_t number, std::uint64_t bits) {
+        return number * (bits / stride * stride);
+    };
+    CHECK(count("slot_cold") >= at_least(21, 1024));
+    CHECK(count("free region_slot") >= at_least(2, 3072));
     CHECK(count("entry_header") > 35 * 128);
     CHECK(count("entry padding") > 100);
     CHECK(count("filler payload") > 100 - stride);
-    CHECK(stream.rows_met.size() == 3);  // clean, process died, rescanned
+    CHECK(stream.rows_met.size() == 1);  // no flipped bit makes it look like one that was not closed
 }
 
 TEST_CASE("no flipped bit of a stream that was not closed shows anything that nobody appended") {

@@ -136,7 +136,7 @@ void liar::lie_in_slot(std::span<std::byte> image, std::mt19937_64& random) cons
     seal(cold);
     if (random() % 2 == 0) {
         const std::uint64_t used = random() % 2 == 0 ? 8 * (random() % 16) : cold.extent_bytes - 64;
-        slot.commit.commit_offset = slot.persist.persisted_offset = cold.extent_offset + 64 + used;
+        slot.commit.commit_offset = slot.persist.persisted = cold.extent_offset + 64 + used;
         slot.commit.timestamp = slot.persist.timestamp = value(random);
     }
     put(image, where, slot);
@@ -152,7 +152,7 @@ void liar::lie_in_offsets(std::span<std::byte> image, std::mt19937_64& random) c
     if (what != 0)
         slot.commit.commit_offset = offset;
     if (what != 1)
-        slot.persist.persisted_offset = offset;
+        slot.persist.persisted = offset;
     if (what == 3)
         slot.commit.timestamp = slot.persist.timestamp = value(random);
     put(image, where, slot);
@@ -188,7 +188,9 @@ void liar::lie_in_entry(std::span<std::byte> image, std::mt19937_64& random) con
     const auto seed = format::entry_crc_seed(get<format::superblock>(image, 0).uuid, generation);
     if (header.payload_bytes <= image.size() - where - sizeof header) {
         put(image, where, header);
-        header.crc = format::expected_crc(image.data() + where, header.payload_bytes, header.meta, where, seed);
+        header.crc = format::expected_crc(image.data() + where, header.payload_bytes,
+                                          format::epoch_of(get<format::shared_header>(image, 512).identity.epoch),
+                                          header.meta, where, seed);
     }
     put(image, where, header);
 }
@@ -277,10 +279,11 @@ void liar::lie_in_header(std::span<std::byte> image, std::mt19937_64& random) co
     auto header = get<format::shared_header>(image, format::header_offset);
     switch (random() % 5) {
         case 0:
-            header.identity.epoch = value(random);
+            header.identity.epoch = format::epoch_word(value(random) & format::epoch_max);
             break;
         case 1:
-            header.identity.clean_epoch = header.identity.epoch = value(random);
+            header.identity.clean_epoch = header.identity.epoch =
+                format::epoch_word(random() % 2 == 0 ? random() % 300 : value(random) & format::epoch_max);
             break;
         case 2:
             header.identity.stream_bytes = value(random);
@@ -289,7 +292,7 @@ void liar::lie_in_header(std::span<std::byte> image, std::mt19937_64& random) co
             header.commit.timestamp = header.persist.timestamp = value(random);
             break;
         default:
-            header.identity.clean_epoch = value(random);
+            header.identity.clean_epoch = random() % 8 == 0 ? value(random) : format::epoch_word(random() % 300);
             break;
     }
     put(image, format::header_offset, header);

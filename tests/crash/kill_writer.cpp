@@ -4,8 +4,7 @@
 //
 //   kill_writer write FILE FD SEED FIRST COUNT FOCUS   COUNT entries from number FIRST; FOCUS: the step it does most
 //   kill_writer look FILE FD SEED FIRST MODE           reports the content before and after opening, appends a few
-//   more,
-//                                                      then MODE: close (and open and close again), or die
+//                                                      more, then MODE: close (and open and close again), or die
 //   kill_writer open FILE                              opens; exit code 0 when that worked
 #include "tests/crash/kill_report.hpp"
 #include "tests/support/expect.hpp"

@@ -3,7 +3,7 @@
 #include "tests/crash/kill_report.hpp"
 #include "tests/support/child.hpp"
 
-#include "src/base/kill_point.hpp"
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <optional>
 #include <string>

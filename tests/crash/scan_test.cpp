@@ -1,3 +1,4 @@
+#include "src/log/scan.hpp"
 #include "src/format/entry.hpp"
 #include "src/log/recovery.hpp"
 #include "tests/support/test_payloads.hpp"
@@ -66,7 +67,7 @@ struct region_bytes {
         const std::uint64_t meta = timestamp | entry_meta::epoch_bits(of_epoch) | flags;
         std::memcpy(bytes.data() + at + 16, payload.data(), payload.size());
         const auto length = static_cast<std::uint32_t>(payload.size());
-        const auto crc = format::expected_crc(bytes.data() + at, length, meta, offset + at, seed);
+        const auto crc = format::expected_crc(bytes.data() + at, length, of_epoch, meta, offset + at, seed);
         const format::entry_header header{length, crc, meta};
         std::memcpy(bytes.data() + at, &header, sizeof header);
         return *this;
@@ -125,8 +126,11 @@ TEST_CASE("a torn entry is cut with all behind it, and that a later one is whole
     check(three().put(24 + 4, 12345u).scanned(), 24, 101, 1, true, true);
     check(three().put(24 + 4, 0u).scanned(), 24, 101, 1, true, true);
     // Half of a header.
-    check(three().put(24 + 8, std::uint64_t{0}).scanned(), 24, 101, 1, true);
-    check(three().put(24, std::uint64_t{0}).scanned(), 24, 101, 1, true);
+    check(three().put(24 + 8, std::uint64_t{0}).scanned(), 24, 101, 1, true, true);
+    check(three().put(24, std::uint64_t{0}).scanned(), 24, 101, 1, true, true);
+    // All of it: what power loss most likely leaves of a sector that was never written.
+    check(three().put(24, std::uint64_t{0}).put(32, std::uint64_t{0}).scanned(), 24, 101, 1, true, true);
+    check(region_bytes().never_written(4096).add("late", 101).scanned(), 0, 100, 0, true, true);
     // Two damaged ones, the third behind them.
     check(three().add("four", 104).put(24 + 16, 'T').put(48 + 16, 'T').scanned(), 24, 101, 1, true);
     check(region_bytes()
@@ -142,7 +146,7 @@ TEST_CASE("a torn entry is cut with all behind it, and that a later one is whole
 
 TEST_CASE("an entry with an absurd length is cut, and nothing is read where it points") {
     for (const std::uint32_t length : {173u, 1000u, 0x7fff'ffffu, 0xffff'ffffu, 0xffff'fff8u})
-        check(three().put(24, length).scanned(), 24, 101, 1, true);
+        check(three().put(24, length).scanned(), 24, 101, 1, true, true);
     // One that fits the region, but not the CRC.
     check(three().put(24, 4u).scanned(), 24, 101, 1, true, true);
 }
@@ -205,7 +209,7 @@ TEST_CASE("a filler is walked over, counts as nothing and takes no timestamp") {
     // One with a timestamp, one that claims to be part of a batch, one inside a batch.
     check(region_bytes().add("x", 101, 10, entry_meta::filler_bit).scanned(), 0, 100, 0, true);
     check(region_bytes().add("x", 0, 10, entry_meta::filler_bit | entry_meta::more_bit).scanned(), 0, 100, 0, true);
-    check(region_bytes().batch_member("a", 101).filler("x").add("b", 102).scanned(), 0, 100, 0, true);
+    check(region_bytes().batch_member("a", 101).filler("x").add("b", 102).scanned(), 0, 100, 0, true, true);
     // Of another epoch.
     check(region_bytes().add("x", 0, 11, entry_meta::filler_bit).scanned(), 0, 100, 0, true);
 }

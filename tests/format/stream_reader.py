@@ -18,6 +18,7 @@ HEADER, FIRST_SEGMENT = 512, 1024
 FREE, LIVE, CLEARING = 0x00, 0x35, 0xCA
 LINK_TAG, LINK_MASK = 0x2B, 0x3F
 SLOT_BYTES, SEGMENT_HEADER_BYTES, EXTENT_HEADER_BYTES = 384, 128, 64
+EPOCH_MAX = (1 << 24) - 1
 TIMESTAMP_MAX = (1 << 52) - 1
 FILLER, MORE, RESERVED = 1 << 60, 1 << 61, 3 << 62
 
@@ -42,8 +43,9 @@ def crc_table():
 CRC_TABLE = crc_table()
 
 
-def crc32c(*pieces):
-    register = 0xFFFFFFFF
+def crc32c(*pieces, before=0):
+    """`before`: the CRC of what the pieces follow."""
+    register = before ^ 0xFFFFFFFF
     for piece in pieces:
         for byte in piece:
             register = register >> 8 ^ CRC_TABLE[(register ^ byte) & 0xFF]
@@ -102,9 +104,14 @@ class stream:
 
     def check_header(self):
         epoch, clean_epoch = self.at("QQ", HEADER)
+        for name, word in ("epoch", epoch), ("clean epoch", clean_epoch):
+            if word != (word & 0xFFFFFFFF and word & 0xFFFFFFFF | crc32c(u64(word & 0xFFFFFFFF)) << 32) \
+                    or word & 0xFFFFFFFF > EPOCH_MAX:
+                raise damaged(f"the header's {name} is damaged: {word:#x}")
         self.clean = epoch == clean_epoch
+        self.epoch = epoch & 0xFFFFFFFF
         self.bytes, = self.at("Q", HEADER + 48)
-        if not self.initial_bytes <= self.bytes <= 1 << 56 or self.bytes % self.block or self.bytes % 4096:
+        if not self.initial_bytes <= self.bytes <= 1 << 55 or self.bytes % self.block or self.bytes % 4096:
             raise damaged(f"impossible size of the stream: {self.bytes}")
         if self.bytes > len(self.image):
             raise damaged(f"truncated: {len(self.image)} bytes are left of {self.bytes}")
@@ -159,12 +166,14 @@ class stream:
         if (magic != MAGIC_EXTENT or uuid != self.uuid or told != [generation, extent_bytes, first, extent]
                 or extent_flags or extent_crc != crc32c(self.image[extent:extent + 60])):
             raise damaged(f"slot {number}: damaged extent header at {extent}")
-        persisted, persisted_timestamp = self.at("QQ", offset + 256)
+        persisted_word, persisted_timestamp = self.at("QQ", offset + 256)
+        persisted, persisted_epoch = persisted_word & (1 << 56) - 1, persisted_word >> 56
         committed, committed_timestamp = self.at("QQ", offset + 128)
         begin = extent + EXTENT_HEADER_BYTES
         if not begin <= persisted <= committed <= extent + extent_bytes or persisted % 8 or committed % 8:
             raise damaged(f"slot {number}: impossible offsets: committed {committed}, persisted {persisted}")
-        if self.clean and (persisted, persisted_timestamp) != (committed, committed_timestamp):
+        if self.clean and ((persisted, persisted_timestamp) != (committed, committed_timestamp)
+                           or persisted_epoch != self.epoch & 0xFF):
             raise damaged(f"slot {number}: closed cleanly, yet commit and persist line differ")
         self.regions.append({"name": name.split(b"\0")[0].decode(errors="replace"), "slot": number, "first": first,
                              "generation": generation, "begin": begin, "end": committed})
@@ -196,7 +205,11 @@ class stream:
             if not filler and timestamp <= previous:
                 fail(f"timestamp {timestamp} after {previous}")
             payload = self.image[offset + 16:offset + 16 + payload_bytes]
-            if crc != crc32c(seed, b"" if filler else payload, u64(payload_bytes), u64(meta), u64(offset)):
+            # Of the writer's epoch the header holds eight bits and the CRC the others: one of these must fit.
+            covered = crc32c(seed, b"" if filler else payload)
+            newest = self.epoch - (self.epoch - (meta >> 52)) % 256
+            if not any(crc == crc32c(u64(payload_bytes | epoch >> 8 << 32), u64(meta), u64(offset), before=covered)
+                       for epoch in range(newest, -1, -256)):
                 fail("wrong CRC")
             if not filler:
                 previous = timestamp

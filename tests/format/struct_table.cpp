@@ -104,7 +104,7 @@ void print_table_structs() {
     FIELD(slot_commit_line, reserved0);
     FIELD(slot_commit_line, reserved);
     STRUCT(slot_persist_line);
-    FIELD(slot_persist_line, persisted_offset);
+    FIELD(slot_persist_line, persisted);
     FIELD(slot_persist_line, timestamp);
     FIELD(slot_persist_line, wake);
     FIELD(slot_persist_line, reserved0);
@@ -147,10 +147,13 @@ void print_constants() {
     CONSTANT("block_bytes_max", block_bytes_max);
     CONSTANT("stream_bytes_max", stream_bytes_max);
     CONSTANT("region_slots_max", region_slots_max);
+    CONSTANT("epoch_max", epoch_max);
     CONSTANT("timestamp_max", timestamp_max);
     CONSTANT("payload_bytes_max", payload_bytes_max);
     CONSTANT("generation_max", generation_of(~std::uint64_t{0}));
     CONSTANT("medium_error_flag", medium_error_flag);
+    CONSTANT("medium_forced_flag", medium_forced_flag);
+    CONSTANT("medium_granularity_mask", medium_granularity_mask);
     CONSTANT("barrier_mode_membarrier", barrier_mode::membarrier);
     CONSTANT("barrier_mode_fence", barrier_mode::fence);
     CONSTANT("slot_state_free", slot_state::free);
@@ -172,9 +175,9 @@ void print_test_vectors() {
     fmt::print("vector crc32c 0x{:08X}\n", base::crc32c("123456789", 9));
     fmt::print("vector data_meta 0x{:016x}\n", meta);
     fmt::print("vector data_crc 0x{:08x}\n",
-               entry_crc(base::crc32c_extend(seed, payload.data(), payload.size()), 5, meta, offset));
+               entry_crc(base::crc32c_extend(seed, payload.data(), payload.size()), 5, 2, meta, offset));
     fmt::print("vector filler_meta 0x{:016x}\n", filler_meta);
-    fmt::print("vector filler_crc 0x{:08x}\n", entry_crc(seed, 5, filler_meta, offset));
+    fmt::print("vector filler_crc 0x{:08x}\n", entry_crc(seed, 5, 2, filler_meta, offset));
 }
 
 }  // namespace

@@ -60,7 +60,7 @@ case $name in
             [[ -e $file ]] || fail "not installed: $file"
         done
         # Every public header, and no other.
-        diff <(cd "$SOURCE_DIR/include/pmemstream" && { ls ./*.hpp && echo ./version.hpp; } | sort) \
+        diff <(cd "$SOURCE_DIR/include/pmemstream" && { find . -name '*.hpp' && echo ./version.hpp; } | sort) \
             <(cd "$prefix/include/pmemstream" && find . -type f | sort) || fail "other headers than the public ones"
         # The names that are left to the C library.
         [[ -z $(find "$prefix" -name 'libpmemstream.*' -o -name 'pmemstream.pc' -o -name 'libpmemstream.pc') ]] ||

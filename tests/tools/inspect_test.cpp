@@ -186,7 +186,7 @@ TEST_CASE("readers shows who follows, how far behind, asleep or not, alive or de
     CHECK(parsed({inspect_tool, "readers", dir / "s", "--json", "-r", "main"})["readers"].size() == 1);
 
     // Stopped, it falls behind; killed, it is dead.
-    one.kill(SIGSTOP);
+    one.stop();
     writer.send("two\nthree\n");
     CHECK(tail.line() == "two");
     CHECK(tail.line() == "three");
@@ -198,7 +198,7 @@ TEST_CASE("readers shows who follows, how far behind, asleep or not, alive or de
     for (const auto& line : split_lines(table.out))
         CHECK(line.size() <= 80);
     const auto killed = one.pid();
-    writer.kill(SIGSTOP);  // which would take the slot back before it is looked at
+    writer.stop();  // which would take the slot back before it is looked at
     one.kill(SIGKILL);
     CHECK(one.wait().signalled);
     got = parsed({inspect_tool, "readers", dir / "s", "--json"});

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -23,8 +25,20 @@ namespace {
     throw std::system_error(errno, std::generic_category(), what);
 }
 
+/// Signals as a program finds them that a user starts at a terminal. This process may have been started otherwise (a job
+/// in the background of a script ignores SIGINT, nohup SIGHUP), and what is ignored or blocked stays so after exec.
+void meet_signals_as_usual() {
+    for (int signal = 1; signal < NSIG; ++signal)
+        (void)::signal(signal, SIG_DFL);  // refused for a few, which cannot be ignored anyway
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 /// In the child: becomes the program. Returns only when it cannot.
 int become(const words& command, const surroundings& in, int fd_in, int fd_out, int fd_err) {
+    meet_signals_as_usual();
+    ::setpgid(0, 0);  // end_group() finds what it starts
     if (::dup2(fd_in, 0) < 0 || ::dup2(fd_out, 1) < 0 || ::dup2(fd_err, 2) < 0)
         return 98;
     for (const auto& variable : in.environment)
@@ -37,6 +51,11 @@ int become(const words& command, const surroundings& in, int fd_in, int fd_out, 
     arguments.push_back(nullptr);
     ::execvp(arguments[0], arguments.data());
     return 96;
+}
+
+/// Ends what a program has left behind: the other half of a shell's pipeline outlives the shell.
+void end_group(const child& process) {
+    ::kill(-process.pid(), SIGKILL);
 }
 
 int temporary_file(const std::filesystem::path& path) {
@@ -54,6 +73,7 @@ ended run_with(const words& command, const surroundings& in) {
     write_text(dir / "in", in.input);
     child process([&] { return become(command, in, fd_in, fd_out, fd_err); });
     const auto exit = process.wait();
+    end_group(process);
     for (const int fd : {fd_in, fd_out, fd_err})
         ::close(fd);
     return {exit.signalled, exit.code, read_text(dir / "out"), read_text(dir / "err")};
@@ -93,6 +113,7 @@ running::running(const words& command, const surroundings& in) {
 running::~running() {
     end_input();
     leave_output();
+    end_group(*child_);
     child_.reset();
     std::error_code ignored;
     std::filesystem::remove(err_, ignored);
@@ -134,6 +155,13 @@ std::optional<std::string> running::line() {
         if (got > 0)
             pending_.append(buffer, static_cast<std::size_t>(got));
     }
+}
+
+void running::stop() {
+    kill(SIGSTOP);
+    int status = 0;
+    if (::waitpid(pid(), &status, WUNTRACED) != pid() || !WIFSTOPPED(status))
+        throw std::runtime_error("a tool ended instead of being stopped");
 }
 
 void running::await_handler(int signal) const {

@@ -60,6 +60,8 @@ public:
     /// The next line of its standard output, without the newline. Nothing at the end.
     [[nodiscard]] std::optional<std::string> line();
     void kill(int signal) { child_->kill(signal); }
+    /// Returns when none of its threads runs any more, until SIGCONT.
+    void stop();
     /// Until the process handles the signal, which a program just started does not yet.
     void await_handler(int signal) const;
     [[nodiscard]] pid_t pid() const noexcept { return child_->pid(); }

@@ -177,6 +177,21 @@ TEST_CASE("a command is ended with the tool, and its last words are appended") {
     CHECK(reader.info().clean);
 }
 
+TEST_CASE("signals that are ignored where the tool is started end it and its command, SIGHUP excepted") {
+    for (const int signal : {SIGINT, SIGTERM}) {
+        const temp_dir dir;
+        running tool({"bash", "-c", "trap '' INT TERM HUP; exec \"$@\"", "bash", write_tool, dir / "s", "--", "bash",
+                      "-c", "trap 'echo told; exit' INT TERM; echo ready; while :; do sleep 0.01; done"});
+        while (!reader::open(dir / "s") || !reader::open(dir / "s")->find("main") || entries_of(dir / "s").empty())
+            ::usleep(500);
+        tool.kill(SIGHUP);  // as nohup has it
+        tool.kill(signal);
+        CHECK(tool.wait().status() == 128 + signal);
+        CHECK(entries_of(dir / "s") == std::vector<std::string>{"ready", "told"});
+        CHECK(reader::open(dir / "s")->info().clean);
+    }
+}
+
 TEST_CASE("each line is visible before the next one is sent") {
     const temp_dir dir;
     running tool({write_tool, dir / "s"});

@@ -201,4 +201,50 @@ TEST_CASE("a writer that is closed answers every call with an error") {
     CHECK(read_image(stream.file) == before);
 }
 
+TEST_CASE("every length up to 600 bytes comes back as it was, with its CRC checked") {
+    small_stream stream(1 << 20, 64);
+    const auto to = stream.write();
+    const region where = must(to->allocate(500'000));
+    std::vector<std::vector<std::byte>> written;
+    for (std::size_t bytes = 0; bytes <= 600; ++bytes) {
+        written.push_back(numbered_payload(2, bytes, bytes));
+        REQUIRE(code_of(to->append(where, written.back())) == "ok");
+    }
+    auto cursor = must(stream.read().follow(where, {.check_crc = true}));
+    std::size_t seen = 0;
+    for (const entry& shown : cursor) {
+        REQUIRE(seen < written.size());
+        REQUIRE(std::ranges::equal(shown.payload(), written[seen++]));
+    }
+    CHECK(cursor.status().has_value());
+    CHECK(seen == written.size());
+}
+
+TEST_CASE("the last timestamps are given, one by one, and then no more") {
+    small_stream stream;
+    region where;
+    {
+        const auto to = stream.write();
+        where = must(to->allocate(10'000));
+    }
+    // Closed cleanly with five timestamps left: committed and persisted say the same.
+    constexpr std::uint64_t last = (std::uint64_t{1} << 52) - 1;
+    poke(stream.file, 512 + 128, last - 5);
+    poke(stream.file, 512 + 256, last - 5);
+    const auto to = stream.write();
+    const auto payload = numbered_payload(1, 1, 64);
+    for (std::uint64_t left = 5; left > 0; --left)
+        CHECK(to_uint(must(to->append(where, payload))) == last - left + 1);
+    const auto before = must(to->describe(where)).used_bytes;
+    CHECK(code_of(to->append(where, payload)) == "exhausted");
+    CHECK(code_of(to->append(where, {})) == "exhausted");
+    CHECK(must(to->describe(where)).used_bytes == before);
+    auto cursor = must(stream.read().follow(where, {.check_crc = true}));
+    std::uint64_t seen = 0;
+    for (const entry& shown : cursor)
+        CHECK(to_uint(shown.timestamp()) == last - 4 + seen++);
+    CHECK(cursor.status().has_value());
+    CHECK(seen == 5);
+}
+
 }  // namespace

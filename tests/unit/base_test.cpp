@@ -1,7 +1,8 @@
 #include "src/base/checked.hpp"
 #include "src/base/failure.hpp"
-#include "src/base/kill_point.hpp"
 #include "tests/support/expect.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <doctest/doctest.h>
 
@@ -77,7 +78,7 @@ TEST_CASE("an errno becomes the code that names it, and stays readable") {
 
 TEST_CASE("the kill points keep the numbers that the crash tests print") {
     CHECK(static_cast<int>(base::kill_point::copy) == 1);
-    CHECK(static_cast<int>(base::kill_point::close_persisted) + 1 == static_cast<int>(base::kill_point::count));
+    CHECK(static_cast<int>(base::kill_point::between_persists) + 1 == static_cast<int>(base::kill_point::count));
 }
 
 }  // namespace

@@ -260,24 +260,46 @@ TEST_CASE("an entry's header is judged by length, order and reserved bits") {
         CHECK(std::string_view(to_string(static_cast<entry_fault>(fault))) != "unknown");
 }
 
-TEST_CASE("the CRC of an entry depends on stream, generation, payload, length, meta and offset") {
+TEST_CASE("the CRC of an entry depends on stream, generation, payload, length, epoch, meta and offset") {
     std::array<std::byte, 16> uuid{}, other{};
     other[15] = std::byte{1};
     std::array<std::byte, 24> entry{};
     entry[16] = std::byte{42};
-    const auto crc = expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(uuid, 1));
-    CHECK(crc == expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(uuid, 1)));
-    CHECK(crc != expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(other, 1)));
-    CHECK(crc != expected_crc(entry.data(), 8, 5, 8192, entry_crc_seed(uuid, 2)));
-    CHECK(crc != expected_crc(entry.data(), 7, 5, 8192, entry_crc_seed(uuid, 1)));
-    CHECK(crc != expected_crc(entry.data(), 8, 6, 8192, entry_crc_seed(uuid, 1)));
-    CHECK(crc != expected_crc(entry.data(), 8, 5, 8200, entry_crc_seed(uuid, 1)));
+    const auto crc = expected_crc(entry.data(), 8, 3, 5, 8192, entry_crc_seed(uuid, 1));
+    CHECK(crc == expected_crc(entry.data(), 8, 3, 5, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 3, 5, 8192, entry_crc_seed(other, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 3, 5, 8192, entry_crc_seed(uuid, 2)));
+    CHECK(crc != expected_crc(entry.data(), 7, 3, 5, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 3, 6, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 3, 5, 8200, entry_crc_seed(uuid, 1)));
+    // Of the epoch only what the header has no room for.
+    CHECK(crc == expected_crc(entry.data(), 8, 255, 5, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(entry.data(), 8, 256, 5, 8192, entry_crc_seed(uuid, 1)));
     auto changed = entry;
     changed[23] = std::byte{1};
-    CHECK(crc != expected_crc(changed.data(), 8, 5, 8192, entry_crc_seed(uuid, 1)));
+    CHECK(crc != expected_crc(changed.data(), 8, 3, 5, 8192, entry_crc_seed(uuid, 1)));
     // A filler's payload is whatever was left there.
     const auto filler = entry_meta::filler_bit;
-    CHECK(expected_crc(entry.data(), 8, filler, 8192, 1) == expected_crc(changed.data(), 8, filler, 8192, 1));
+    CHECK(expected_crc(entry.data(), 8, 3, filler, 8192, 1) == expected_crc(changed.data(), 8, 3, filler, 8192, 1));
+}
+
+TEST_CASE("a CRC matches for every epoch with an entry's eight bits that there was, and for no other") {
+    std::array<std::byte, 24> entry{};
+    const std::uint32_t seed = 77;
+    const auto matches = [&](std::uint64_t epoch, std::uint64_t newest) {
+        const std::uint64_t meta = 5 | entry_meta::epoch_bits(epoch);
+        const auto crc = expected_crc(entry.data(), 8, epoch, meta, 8192, seed);
+        return crc_matches(entry.data(), 8, meta, crc, 8192, seed, newest);
+    };
+    for (const std::uint64_t epoch :
+         {std::uint64_t{0}, std::uint64_t{5}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{1000}, epoch_max}) {
+        CHECK(matches(epoch, epoch));
+        CHECK(matches(epoch, epoch_max));
+        CHECK(matches(epoch, ~std::uint64_t{0}));
+        if (epoch > 0)
+            CHECK_FALSE(matches(epoch, epoch - 1));
+    }
+    CHECK(matches(5, 4000));
 }
 
 }  // namespace

@@ -29,9 +29,10 @@ double raw_appends(std::byte* memory, std::uint64_t* commit_offset, std::span<co
 
 double stream_appends(writer& to, region& where, std::span<const std::byte> payload, std::uint64_t entries) {
     where = must(to.clear(where));
+    const region target = where;
     const auto begin = clock::now();
     for (std::uint64_t i = 0; i < entries; ++i)
-        if (auto got = to.append(where, payload); !got)
+        if (auto got = to.append(target, payload); !got)
             throw std::runtime_error(got.error().message());
     const std::chrono::duration<double, std::nano> took = clock::now() - begin;
     return took.count() / static_cast<double>(entries);

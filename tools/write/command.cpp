@@ -84,6 +84,9 @@ command_process::command_process(const std::vector<std::string>& words) {
     sigset_t as_usual;
     sigemptyset(&as_usual);
     sigaddset(&as_usual, SIGPIPE);
+    // The command gets these when the tool does; ignored, as in a script's background job, they would not end it.
+    sigaddset(&as_usual, SIGINT);
+    sigaddset(&as_usual, SIGTERM);
     ::posix_spawnattr_setsigdefault(&attributes, &as_usual);
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 

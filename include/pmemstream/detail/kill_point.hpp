@@ -22,7 +22,9 @@ enum class kill_point : std::uint8_t {
     open_recovered,   ///< recovered offsets are stored, identity and epoch are not
     open_identified,  ///< boot id and file identity are stored, the epoch is not
     open_done,
-    close_persisted,  ///< everything is persisted, the stream is not marked clean
+    close_persisted,   ///< everything is persisted, the stream is not marked clean
+    flush_synced,      ///< entries are durable, the persisted offsets do not say so yet
+    between_persists,  ///< a region's persisted timestamp is stored, its persisted offset is not
     count
 };
 

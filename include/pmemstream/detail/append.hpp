@@ -1,0 +1,156 @@
+#pragma once
+
+#include <pmemstream/detail/crc32_step.hpp>
+#include <pmemstream/detail/kill_point.hpp>
+#include <pmemstream/types.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+// The usual case of an append, inlined into its caller: a call, with what it saves and hands over, would cost as much
+// as the entry. Whatever is unusual is left to the library. Nothing here is for users, and it may change with any minor
+// version. The format it writes is src/format's; src/log/append.cpp asserts that the two agree.
+namespace pmemstream::detail {
+
+/// What an append needs of a live region, at hand in one cache line.
+struct alignas(64) append_region {
+    std::uint64_t state = 0;               ///< the slot's state word while it is live, else 0
+    std::uint64_t committed = 0;           ///< == the commit offset
+    std::uint64_t limit = 0;               ///< where an entry may end: the region's end, 0 while a reservation is open
+    std::uint64_t end = 0;                 ///< of the region
+    std::uint64_t* commit_line = nullptr;  ///< in the slot: commit offset, timestamp
+    std::uint32_t crc_seed = 0;
+    std::uint32_t door_offset = 0;  ///< of its flag, from the stream's: see ipc/doorbell.hpp
+};
+
+/// What an append needs of the writer.
+struct append_state {
+    append_region* regions = nullptr;  ///< by slot index
+    /// So many of them may be appended to from here: all or none. None in a forked child, after closing, and where the
+    /// processor or the kernel lacks something; none too when timestamps may run out before a region is next opened, so
+    /// that nobody has to compare them.
+    std::uint32_t regions_inline = 0;
+    std::byte* base = nullptr;                  ///< of the mapping
+    const std::uint32_t* trouble = nullptr;     ///< see src/base/trouble.hpp
+    std::uint64_t* stream_committed = nullptr;  ///< in the header
+    std::uint64_t epoch_high_bits = 0;          ///< what every entry's CRC takes of the epoch
+    std::uint64_t epoch_bits = 0;               ///< of every entry's meta word
+    std::uint64_t next_timestamp = 1;
+    std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
+};
+
+inline constexpr std::uint64_t entry_header_bytes = 16;
+/// Longer payloads have faster ways to their CRC than word by word.
+inline constexpr std::size_t short_payload_bytes_max = 256;
+
+[[nodiscard]] constexpr std::uint64_t live_state_word(region where) noexcept {
+    return where.generation() << 8 | 0x35;
+}
+
+/// Everything of a commit but the look at the doorbell.
+[[gnu::always_inline]] inline void store_commit(const append_state& state, append_region& region, std::uint64_t end,
+                                                std::uint64_t newest, std::uint64_t newest_of_stream) noexcept {
+    // Before the offset, so that after a kill between the two it is never too small: the next writer counts on from it.
+    std::uint64_t* const line = region.commit_line;
+    __atomic_store_n(&line[1], newest, __ATOMIC_RELAXED);
+    base::die_at(base::kill_point::before_commit);
+    // [V1] release. Pairs with the acquire [V2] in entry_walk.cpp: who sees the offset sees the bytes before it.
+    //      Without it: a reader finds half an entry.
+    __atomic_store_n(&line[0], end, __ATOMIC_RELEASE);
+    base::die_at(base::kill_point::between_commits);
+    // [V3] release. Pairs with the acquire [V4] in merged_cursor.cpp: who sees that timestamp finds every entry up to
+    //      it behind the regions' commit offsets. Without it: a merged cursor passes over an entry for ever.
+    __atomic_store_n(state.stream_committed, newest_of_stream, __ATOMIC_RELEASE);
+    region.committed = end;
+}
+
+/// After a commit store to a region: whether somebody who may sleep behind its door, or the stream's, is to be rung
+/// for. `Fenced`: the writer could not register for membarrier.
+template <bool Fenced = false>
+[[nodiscard, gnu::always_inline]] inline bool somebody_sleeps(const append_state& state,
+                                                              std::uint32_t region_index) noexcept {
+    // [D4] The commit store is ordered before the load of the flags: by the sleeper's membarrier, which makes every
+    //      running thread of this process pass a full barrier, or by the fence; only the compiler is left to be told.
+    //      Pairs with [D2] in reader_control.cpp. Without it: writer and sleeper each miss the other's store.
+    if constexpr (Fenced)
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    else
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    const std::uint32_t door_offset = state.regions[region_index].door_offset;
+    const std::byte* const stream = state.doors.load(std::memory_order_acquire);
+    const auto flag = [](const std::byte* at) {
+        return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(at), __ATOMIC_RELAXED);
+    };
+    return (flag(stream) | flag(stream + door_offset)) != 0;
+}
+
+#if defined(__x86_64__)
+/// The last `bytes` (1 … 7) bytes of a payload of `payload_bytes`, zeros behind them. Never reads outside the payload.
+[[nodiscard, gnu::always_inline]] inline std::uint64_t load_tail(const std::byte* payload, std::size_t payload_bytes,
+                                                                 std::size_t bytes) noexcept {
+    std::uint64_t word = 0;
+    if (payload_bytes >= 8) {
+        std::memcpy(&word, payload + payload_bytes - 8, sizeof word);
+        return word >> (64 - 8 * bytes);
+    }
+    for (std::size_t i = 0; i < bytes; ++i)
+        word |= std::to_integer<std::uint64_t>(payload[i]) << (8 * i);
+    return word;
+}
+#endif
+
+/// Appends and commits a short payload; false where nothing was done and the library is to look at it. The entry's
+/// timestamp is state.next_timestamp - 1 then. `Tails`: also payloads that are not whole words.
+template <bool Tails>
+[[nodiscard, gnu::always_inline]] inline bool append_short(append_state& state, region where, const std::byte* payload,
+                                                           std::size_t bytes) noexcept {
+#if defined(__x86_64__)
+    if (bytes > short_payload_bytes_max || (!Tails && (bytes & 7) != 0) || where.index() >= state.regions_inline)
+        [[unlikely]]
+        return false;
+    append_region& to = state.regions[where.index()];
+    const std::uint64_t offset = to.committed;
+    const std::size_t words_bytes = bytes & ~std::size_t{7};
+    const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
+    const std::uint64_t end = offset + entry_header_bytes + words_bytes + (tail_bytes != 0 ? 8 : 0);
+    if (to.state != live_state_word(where) || end > to.limit) [[unlikely]]
+        return false;
+    std::byte* const entry = state.base + offset;
+    std::uint64_t crc = to.crc_seed;
+    for (std::size_t i = 0; i < words_bytes; i += 8) {
+        if (i == words_bytes / 16 * 8)
+            base::die_at(base::kill_point::copy);
+        std::uint64_t word = 0;
+        std::memcpy(&word, payload + i, sizeof word);
+        crc = crc32_step(crc, word);
+        std::memcpy(entry + entry_header_bytes + i, &word, sizeof word);
+    }
+    if (tail_bytes != 0) {
+        const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
+        crc = crc32_step_partial(crc, word, tail_bytes);
+        std::memcpy(entry + entry_header_bytes + words_bytes, &word, sizeof word);
+    }
+    const std::uint64_t now = state.next_timestamp;
+    const std::uint64_t meta = now | state.epoch_bits;
+    crc = crc32_step(crc, bytes | state.epoch_high_bits);
+    crc = crc32_step(crc, meta);
+    crc = crc32_step(crc, offset);
+    const std::uint64_t size_and_crc = bytes | ~crc << 32;
+    std::memcpy(entry, &size_and_crc, sizeof size_and_crc);
+    std::memcpy(entry + 8, &meta, sizeof meta);
+    // The very stores above may have met a page that is gone.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]]
+        return false;
+    state.next_timestamp = now + 1;
+    store_commit(state, to, end, now, now);
+    return true;
+#else
+    (void)state, (void)where, (void)payload, (void)bytes;
+    return false;
+#endif
+}
+
+}  // namespace pmemstream::detail

@@ -1,0 +1,262 @@
+#include "src/durability/flusher.hpp"
+
+#include "ipc/futex.hpp"
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+#include "src/base/trouble.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace pmemstream::durability {
+
+using base::load_acquire;
+using base::load_relaxed;
+using base::store_relaxed;
+using base::store_release;
+using format::persisted_offset_of;
+using steady = std::chrono::steady_clock;
+
+namespace {
+
+// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment.
+constexpr std::uint64_t words_bytes_max = std::uint64_t{16} << 20;
+constexpr auto words_age_max = std::chrono::milliseconds(100);
+
+}  // namespace
+
+flusher::flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept
+    : medium_(medium), header_(header), trouble_(trouble), words_written_(steady::now()) {}
+
+void flusher::use(std::vector<format::region_slot*> slots) {
+    slots_ = std::move(slots);
+    words_stale_.resize(slots_.size(), false);
+    moved_.reserve(slots_.size());
+    ranges_.reserve(slots_.size() + 1);
+}
+
+void flusher::begin() noexcept {
+    while (!try_begin()) {
+        const std::uint32_t seen = load_acquire(rounds_);
+        waiting_.fetch_add(1, std::memory_order_seq_cst);
+        if (busy_.load(std::memory_order_seq_cst))
+            (void)ipc::futex_wait(rounds_, seen, std::chrono::nanoseconds::max());
+        waiting_.fetch_sub(1, std::memory_order_relaxed);
+    }
+}
+
+void flusher::end() noexcept {
+    busy_.store(false, std::memory_order_seq_cst);
+    // Whoever waits has said so before looking at busy_ for the last time.
+    if (waiting_.load(std::memory_order_seq_cst) == 0)
+        return;
+    __atomic_fetch_add(&rounds_, 1u, __ATOMIC_ACQ_REL);
+    ipc::futex_wake_all(rounds_);
+}
+
+result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout) noexcept {
+    const auto start = steady::now();
+    const bool bounded = timeout < steady::time_point::max() - start;
+    for (;;) {
+        if (load_acquire(header_.persist.timestamp) >= upto)
+            return true;
+        if (failed_.load(std::memory_order_acquire))
+            return tl::unexpected(*failure());
+        if (try_begin()) {
+            auto done = round();
+            end();
+            if (!done)
+                return tl::unexpected(std::move(done.error()));
+            continue;
+        }
+        const std::uint32_t seen = load_acquire(rounds_);
+        const auto left = bounded ? timeout - (steady::now() - start) : std::chrono::nanoseconds::max();
+        if (left <= std::chrono::nanoseconds::zero())
+            return false;
+        waiting_.fetch_add(1, std::memory_order_seq_cst);
+        if (busy_.load(std::memory_order_seq_cst) && load_acquire(header_.persist.timestamp) < upto)
+            (void)ipc::futex_wait(rounds_, seen, left);
+        waiting_.fetch_sub(1, std::memory_order_relaxed);
+    }
+}
+
+/// What is committed becomes persisted; the words that say so are left to persist_words().
+result<void> flusher::round() noexcept {
+    if ((base::trouble::load(trouble_) & ~base::trouble::closed) != 0)
+        return base::failure(errc::io, "part of the mapping is lost, or this is a forked child: nothing is persisted");
+    // Read before the regions' commit offsets: whoever sees this timestamp finds every entry up to it before those.
+    const std::uint64_t committed = load_acquire(header_.commit.timestamp);
+    moved_.clear();
+    ranges_.clear();
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+        const auto& slot = *slots_[i];
+        if (format::state_of(load_acquire(slot.cold.state)) != format::slot_state::live)
+            continue;
+        const std::uint64_t offset = load_acquire(slot.commit.commit_offset);
+        const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
+        if (offset == persisted)
+            continue;
+        moved_.push_back({i, offset, load_relaxed(slot.commit.timestamp)});
+        ranges_.push_back({persisted, offset - persisted});
+    }
+    // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
+    //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
+    if (auto done = checked(make_durable()); !done)
+        return done;
+    base::die_at(base::kill_point::flush_synced);
+    for (const auto& region : moved_)
+        store_words(region);
+    // [V8] release, behind the regions' persisted offsets. Pairs with the acquire [V4] in merged_cursor.cpp.
+    //      Without it: a merged cursor on the persisted horizon passes over an entry for ever.
+    store_release(header_.persist.timestamp, std::max(committed, load_relaxed(header_.persist.timestamp)));
+    if (bell_ != nullptr)
+        for (const auto& region : moved_)
+            bell_->ring_persisted(region.index, slots_[region.index]->persist.wake, header_.wake.persisted);
+    return bytes_since_words_ >= words_bytes_max || steady::now() - words_written_ >= words_age_max ? persist_words()
+                                                                                                    : result<void>();
+}
+
+result<void> flusher::make_durable() noexcept {
+    for (const auto& range : ranges_)
+        bytes_since_words_ += range.bytes;
+    if (!medium_.flushes())
+        return medium_.sync(ranges_);
+    for (const auto& range : ranges_)
+        medium_.flush(range.offset, range.bytes);
+    if (!ranges_.empty())
+        medium_.drain();
+    return {};
+}
+
+void flusher::store_words(const moved_region& region) noexcept {
+    auto& line = slots_[region.index]->persist;
+    store_relaxed(line.timestamp, region.timestamp);
+    base::die_at(base::kill_point::between_persists);
+    // [V9] release. Pairs with the acquire [V2] in entry_walk.cpp: as [V1], for the persisted horizon.
+    store_release(line.persisted, format::persisted_word(region.offset, epoch_));
+    words_stale_[region.index] = true;
+    any_words_stale_ = true;
+}
+
+bool flusher::all_is_persisted() const noexcept {
+    return std::all_of(slots_.begin(), slots_.end(), [](const format::region_slot* slot) {
+        return format::state_of(load_acquire(slot->cold.state)) != format::slot_state::live ||
+               load_acquire(slot->commit.commit_offset) == persisted_offset_of(load_relaxed(slot->persist.persisted));
+    });
+}
+
+result<void> flusher::persist_words() noexcept {
+    if (!any_words_stale_)
+        return {};
+    // The slots' lines and the header, which lies before them all; neighbours in one piece.
+    ranges_.clear();
+    const auto offset_of = [this](const void* at) {
+        return static_cast<std::uint64_t>(static_cast<const std::byte*>(at) - medium_.data());
+    };
+    const std::uint64_t timestamp = load_acquire(header_.commit.timestamp);
+    ranges_.push_back({offset_of(&header_), sizeof header_});
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+        if (!words_stale_[i])
+            continue;
+        const medium::mapping::range slot{offset_of(slots_[i]), sizeof(format::region_slot)};
+        auto& last = ranges_.back();
+        if (slot.offset >= last.offset && slot.offset - last.offset <= format::page_bytes)
+            last.bytes = std::max(last.bytes, slot.offset + slot.bytes - last.offset);
+        else
+            ranges_.push_back(slot);
+    }
+    if (auto done = checked(make_durable()); !done)
+        return done;
+    std::fill(words_stale_.begin(), words_stale_.end(), false);
+    any_words_stale_ = false;
+    bytes_since_words_ = 0;
+    words_written_ = steady::now();
+    durable_timestamp_ = std::max(durable_timestamp_, timestamp);
+    return {};
+}
+
+result<void> flusher::persist_region(std::uint32_t index) noexcept {
+    begin();
+    const auto done = [&]() -> result<void> {
+        if (failed_.load(std::memory_order_acquire))
+            return tl::unexpected(*failure());
+        const auto& slot = *slots_[index];
+        const std::uint64_t committed = load_acquire(header_.commit.timestamp);
+        const moved_region region{index, load_acquire(slot.commit.commit_offset), load_relaxed(slot.commit.timestamp)};
+        const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
+        // As in a round ([P9]), for one region. One fence: the words ride on a later one.
+        medium_.flush(persisted, region.offset - persisted);
+        medium_.drain();
+        bytes_since_words_ += region.offset - persisted;
+        store_words(region);
+        // Mostly this entry was the last that was not persisted: then its timestamp is the stream's as well.
+        if (load_relaxed(header_.persist.timestamp) + 1 == committed || all_is_persisted())
+            store_release(header_.persist.timestamp, committed);
+        if (bell_ != nullptr)
+            bell_->ring_persisted(index, slots_[index]->persist.wake, header_.wake.persisted);
+        return bytes_since_words_ >= words_bytes_max ? persist_words() : result<void>();
+    }();
+    end();
+    return done;
+}
+
+result<void> flusher::persist_everything() noexcept {
+    if (failed_.load(std::memory_order_acquire))
+        return tl::unexpected(*failure());
+    if (auto done = round(); !done)
+        return done;
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+        const auto& slot = *slots_[i];
+        if (format::state_of(load_acquire(slot.cold.state)) == format::slot_state::live)
+            store_words(
+                {i, persisted_offset_of(load_relaxed(slot.persist.persisted)), load_relaxed(slot.commit.timestamp)});
+    }
+    any_words_stale_ = true;  // the header's, even where there is no region
+    return persist_words();
+}
+
+result<void> flusher::tend(bool now) noexcept {
+    if (failed_.load(std::memory_order_acquire) || !try_begin())
+        return {};  // who is busy looks after the words as well
+    auto done = now || steady::now() - words_written_ >= words_age_max ? persist_words() : result<void>();
+    end();
+    return done;
+}
+
+result<void> flusher::persist_timestamp() noexcept {
+    if (failed_.load(std::memory_order_acquire))
+        return tl::unexpected(*failure());
+    if (durable_timestamp_ >= load_relaxed(header_.commit.timestamp))
+        return {};
+    any_words_stale_ = true;
+    return persist_words();
+}
+
+result<void> flusher::checked(result<void> done) noexcept {
+    if (!done && (base::trouble::load(trouble_) & base::trouble::faulted) == 0)
+        fail(done.error());
+    return done;
+}
+
+void flusher::fail(const error& why) noexcept {
+    {
+        const std::lock_guard lock(failure_mutex_);
+        if (!failure_)
+            failure_ = why;
+    }
+    // After a failed flush the medium's copy is unknown although the memory looks right, and a later flush that succeeds
+    // proves nothing: the kernel may have called the pages clean. So the next writer must not believe commit offsets.
+    header_.identity.medium_flags |= format::medium_error_flag;
+    failed_.store(true, std::memory_order_release);
+    (void)medium_.persist(format::header_offset, sizeof header_);
+}
+
+std::optional<error> flusher::failure() const {
+    const std::lock_guard lock(failure_mutex_);
+    return failure_;
+}
+
+}  // namespace pmemstream::durability

@@ -1,0 +1,112 @@
+#pragma once
+
+#include "ipc/doorbell.hpp"
+#include "src/format/layout.hpp"
+#include "src/medium/mapping.hpp"
+
+#include <pmemstream/result.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace pmemstream::durability {
+
+/// Moves the persisted offsets of a writer's stream forward, one round at a time, in the thread of whoever wants them
+/// moved: while one thread flushes, the others wait, and what was committed meanwhile is the next one's round. So a
+/// single waiter pays for no change of threads, and many share each round.
+/// Thread safety: all of it, beside one appending thread.
+class flusher {
+public:
+    /// `trouble`: see base::trouble.
+    flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept;
+
+    /// Keeps every other round away for as long as it lives: for changing the table, or what it says.
+    class pause {
+    public:
+        explicit pause(flusher& of) noexcept : of_(of) { of_.begin(); }
+        ~pause() { of_.end(); }
+        pause(const pause&) = delete;
+        pause& operator=(const pause&) = delete;
+
+    private:
+        flusher& of_;
+    };
+
+    /// The slots of the region table, in order. Under a pause, or before anybody else can call.
+    void use(std::vector<format::region_slot*> slots);
+    /// Whom to ring for persisted entries; null: nobody yet.
+    void use(ipc::doorbell* bell) noexcept { bell_ = bell; }
+    /// The writer's, kept in the persisted words: see format::persisted_word.
+    void set_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
+
+    /// Returns true once every entry up to `upto`, which is committed, is persisted, and false after `timeout`. The
+    /// round that it runs itself is not cut short by the timeout. Errors: io, no_space (sticky: see failure()).
+    [[nodiscard]] result<bool> wait(std::uint64_t upto, std::chrono::nanoseconds timeout) noexcept;
+
+    /// Where the medium flushes single stores: makes everything in one region persistent, the usual end of a durable
+    /// append. `slot` is live. Errors as for wait().
+    [[nodiscard]] result<void> persist_region(std::uint32_t index) noexcept;
+
+    /// A round over everything, under a pause: also the persisted words themselves are durable then, and every live
+    /// region's carries this epoch. Errors as for wait().
+    [[nodiscard]] result<void> persist_everything() noexcept;
+
+    /// Makes durable the words that earlier rounds stored, if it is time for that or `now`: so that little is left for
+    /// a rescan, and rot in old entries is never taken for a torn tail. Errors as for wait().
+    [[nodiscard]] result<void> tend(bool now) noexcept;
+
+    /// Under a pause: the header's committed timestamp is durable and as large as every entry's. Errors as for wait().
+    [[nodiscard]] result<void> persist_timestamp() noexcept;
+
+    /// The medium refused something; nothing is persisted any more until the stream is opened anew. Says so in the
+    /// header.
+    void fail(const error& why) noexcept;
+    [[nodiscard]] std::optional<error> failure() const;
+
+private:
+    struct moved_region {
+        std::uint32_t index = 0;
+        std::uint64_t offset = 0;
+        std::uint64_t timestamp = 0;
+    };
+
+    [[nodiscard]] bool try_begin() noexcept { return !busy_.exchange(true, std::memory_order_acquire); }
+    void begin() noexcept;
+    void end() noexcept;
+    [[nodiscard]] result<void> round() noexcept;
+    [[nodiscard]] result<void> make_durable() noexcept;
+    [[nodiscard]] result<void> persist_words() noexcept;
+    [[nodiscard]] result<void> checked(result<void> done) noexcept;
+    [[nodiscard]] bool all_is_persisted() const noexcept;
+    void store_words(const moved_region& region) noexcept;
+
+    medium::mapping& medium_;
+    format::shared_header& header_;
+    const std::uint32_t& trouble_;
+    ipc::doorbell* bell_ = nullptr;
+    std::uint64_t epoch_ = 0;
+
+    std::atomic<bool> busy_{false};
+    alignas(64) std::uint32_t rounds_ = 0;  // futex word: moves when a round ends
+    std::atomic<unsigned> waiting_{0};      // for it to move
+
+    // Of whoever is busy.
+    std::vector<format::region_slot*> slots_;
+    std::vector<moved_region> moved_;
+    std::vector<medium::mapping::range> ranges_;
+    std::vector<bool> words_stale_;  // by slot: its words are newer than what the medium has
+    bool any_words_stale_ = false;
+    std::uint64_t bytes_since_words_ = 0;
+    std::chrono::steady_clock::time_point words_written_;
+    std::uint64_t durable_timestamp_ = 0;  // the header's committed timestamp, on the medium
+
+    mutable std::mutex failure_mutex_;
+    std::optional<error> failure_;
+    std::atomic<bool> failed_{false};
+};
+
+}  // namespace pmemstream::durability

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+// How far an opening writer believes what lies behind a persisted offset. Pure: looks at bytes, stores nothing.
+namespace pmemstream::log {
+
+/// How many epochs ago an entry was written, as far as its eight bits tell. 128 and more: it was not written yet. An
+/// opening persists everything every so many epochs, so that nothing behind a persisted offset grows that old.
+[[nodiscard]] constexpr unsigned epochs_ago(std::uint64_t epoch, std::uint8_t bits) noexcept {
+    return (static_cast<unsigned>(epoch) - bits) & 0xff;
+}
+inline constexpr unsigned epochs_ago_max = 127;
+inline constexpr std::uint64_t persist_every_epochs = 64;
+
+/// The part of a region that a rescan looks at.
+struct scan_input {
+    std::span<const std::byte> bytes;  ///< from the persisted offset to the end of the region
+    std::uint64_t offset = 0;          ///< of bytes[0] in the file
+    std::uint64_t previous_timestamp = 0;
+    std::uint32_t crc_seed = 0;
+    std::uint64_t epoch = 0;         ///< the header's: no entry is younger
+    std::uint64_t oldest_epoch = 0;  ///< of the persisted word: no entry behind it is older
+};
+struct scan_result {
+    std::uint64_t end = 0;        ///< offset behind the last whole entry that ends no batch in the middle
+    std::uint64_t timestamp = 0;  ///< of that entry, or the previous one
+    std::uint64_t entries = 0;
+    bool cut = false;                 ///< something is written behind `end`
+    bool whole_entry_behind = false;  ///< and among it is an entry that verifies
+};
+/// Walks while headers and payloads fit, CRCs match, timestamps increase and epochs neither fall nor exceed the
+/// header's. Then looks a little further, so as to tell the operator what is lost.
+[[nodiscard]] scan_result scan(const scan_input& input) noexcept;
+
+/// The timestamp of the whole entry that begins at bytes[0], 0 if none does (or a filler).
+[[nodiscard]] std::uint64_t whole_entry_timestamp(const scan_input& input) noexcept;
+
+}  // namespace pmemstream::log

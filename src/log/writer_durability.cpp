@@ -1,0 +1,77 @@
+#include "src/base/failure.hpp"
+#include "src/base/mapped.hpp"
+#include "src/log/writer_impl.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+// Persisting: what a policy does in the background, and what callers ask for.
+namespace pmemstream {
+
+using base::failure;
+
+/// What the system refused of the medium keeps everything from being persisted until the next opening has looked.
+result<void> writer::impl::note_medium(result<void> done) {
+    if (!done && done.error().system_error() != 0 && !file->medium().has_faulted())
+        flusher->fail(done.error());
+    return done;
+}
+
+int writer::impl::start_background() {
+    using std::chrono::milliseconds;
+    if (policy.every <= milliseconds::zero() && policy.every_bytes == 0)
+        return 0;
+    // By bytes: appends tell nobody, so somebody looks, often enough.
+    constexpr milliseconds look_every{1};
+    const auto period = policy.every_bytes != 0 ? look_every : policy.every;
+    background.emplace(period, [this](unsigned tick) { tend_durability(tick); });
+    return background->start();
+}
+
+void writer::impl::tend_durability(unsigned tick) {
+    bool due = policy.every_bytes == 0;
+    if (!due) {
+        due =
+            policy.every > std::chrono::milliseconds::zero() && tick % static_cast<unsigned>(policy.every.count()) == 0;
+        std::uint64_t waiting = 0;
+        const std::lock_guard guard(table_mutex);
+        for (std::uint32_t i = 0; i < table.slots() && !due; ++i) {
+            const auto& slot = table.slot(i);
+            if (format::state_of(base::load_acquire(slot.cold.state)) != format::slot_state::live)
+                continue;
+            const std::uint64_t persisted = format::persisted_offset_of(base::load_acquire(slot.persist.persisted));
+            const std::uint64_t committed = base::load_acquire(slot.commit.commit_offset);
+            waiting += committed - std::min(committed, persisted);
+            due = waiting >= policy.every_bytes;
+        }
+    }
+    // What goes wrong is told to whoever waits, and at the end to whoever closes.
+    if (due)
+        (void)flusher->wait(base::load_acquire(file->header().commit.timestamp), std::chrono::nanoseconds::max());
+}
+
+result<bool> writer::wait_persisted(timestamp upto, std::chrono::nanoseconds timeout) noexcept {
+    if (!impl_->usable())
+        return impl_->unusable();
+    const auto& header = impl_->file->header();
+    if (to_uint(upto) > base::load_acquire(header.commit.timestamp))
+        return failure(errc::invalid_argument, "{}: timestamp {} is not committed yet; the newest is {}",
+                       impl_->file->name(), to_uint(upto), base::load_acquire(header.commit.timestamp));
+    return impl_->flusher->wait(to_uint(upto), timeout);
+}
+
+result<void> writer::persist() noexcept {
+    auto done = impl_->usable() ? wait_persisted(committed()) : impl_->unusable();
+    return done ? result<void>() : tl::unexpected(std::move(done.error()));
+}
+
+timestamp writer::committed() const noexcept {
+    return impl_->usable() ? timestamp{base::load_acquire(impl_->file->header().commit.timestamp)} : timestamp::none;
+}
+
+timestamp writer::persisted() const noexcept {
+    return impl_->usable() ? timestamp{base::load_acquire(impl_->file->header().persist.timestamp)} : timestamp::none;
+}
+
+}  // namespace pmemstream

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "src/medium/mapping.hpp"
+
+#include <cstdint>
+#include <span>
+
+// Where the tests stand between the library and its medium: they see every flush, drain and sync, and let some of them
+// fail. The library that is installed is compiled without PMEMSTREAM_TEST_HOOKS: there the calls are empty and inline.
+namespace pmemstream::medium {
+
+#ifdef PMEMSTREAM_TEST_HOOKS
+/// Thread safety: called by whatever thread makes something durable.
+class observer {
+public:
+    virtual ~observer() = default;
+    virtual void flush(const mapping&, std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {}
+    virtual void drain(const mapping&) {}
+    /// Before the system is asked. An errno value makes it fail without being asked; 0 lets it pass.
+    virtual int sync(const mapping&, std::span<const mapping::range> /*ranges*/) { return 0; }
+};
+
+/// The one that is told; null: nobody. Set while no stream is open.
+inline observer* observing = nullptr;
+
+inline void seam_flush(const mapping& m, std::uint64_t offset, std::uint64_t bytes) {
+    if (observing != nullptr)
+        observing->flush(m, offset, bytes);
+}
+inline void seam_drain(const mapping& m) {
+    if (observing != nullptr)
+        observing->drain(m);
+}
+inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
+    return observing != nullptr ? observing->sync(m, ranges) : 0;
+}
+#else
+inline void seam_flush(const mapping&, std::uint64_t, std::uint64_t) noexcept {}
+inline void seam_drain(const mapping&) noexcept {}
+inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {
+    return 0;
+}
+#endif
+
+}  // namespace pmemstream::medium

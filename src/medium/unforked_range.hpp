@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+
+namespace pmemstream::medium {
+
+/// A mapping that forked children do not get, for as long as this lives. In a child its place is held by memory that
+/// nobody can access: else the child's own memory could come to lie there, and libpmem2, which still counts its
+/// parent's mappings in the child, would refuse every address that the kernel proposes there. (A child of clone without
+/// the atfork handlers is not covered.)
+class unforked_range {
+public:
+    unforked_range() noexcept = default;
+    ~unforked_range();
+    unforked_range(const unforked_range&) = delete;
+    unforked_range& operator=(const unforked_range&) = delete;
+
+    /// At most once; `begin` at a page. Unmap it before this is destroyed. Returns an errno value or 0.
+    [[nodiscard]] int cover(void* begin, std::size_t bytes) noexcept;
+
+private:
+    friend struct unforked_range_list;
+    void* begin_ = nullptr;  // null: covers nothing, and is in no list
+    std::size_t bytes_ = 0;
+    unforked_range* next_ = nullptr;
+    unforked_range* previous_ = nullptr;
+};
+
+}  // namespace pmemstream::medium
