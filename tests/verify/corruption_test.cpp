@@ -35,14 +35,14 @@ struct two_regions : dead_stream {
         return peek<std::uint64_t>(file, slot(index)) >> 8;
     }
 
-    /// Another header with a CRC that fits.
-    void forge(std::uint32_t index, std::uint64_t n, std::uint64_t meta) const {
+    /// Another header with a CRC that fits. Of `epoch`, only what the header has no room for counts.
+    void forge(std::uint32_t index, std::uint64_t n, std::uint64_t meta, std::uint64_t epoch = 0) const {
         const std::uint64_t at = entry_at(index, n);
         auto header = peek<format::entry_header>(file, at);
         header.meta = meta;
         const auto image = read_image(file);
         const auto uuid = image_at<format::superblock>(image, 0).uuid;
-        header.crc = format::expected_crc(image.data() + at, header.payload_bytes, meta, at,
+        header.crc = format::expected_crc(image.data() + at, header.payload_bytes, epoch, meta, at,
                                           format::entry_crc_seed(uuid, generation(index)));
         poke(file, at, header);
     }
@@ -177,10 +177,10 @@ TEST_CASE("bytes between a payload and the next entry") {
 TEST_CASE("a persisted offset where no entry begins") {
     const two_regions stream;
     // Not closed, so that it need not be the commit offset.
-    poke(stream.file, two_regions::identity, std::uint64_t{2});
-    poke(stream.file, two_regions::persisted_offset(0), stream.entry_at(0, 3) + 8);
+    poke(stream.file, two_regions::identity, format::epoch_word(2));
+    poke(stream.file, two_regions::persisted_offset(0), format::persisted_word(stream.entry_at(0, 3) + 8, 1));
     CHECK(stream.kinds() == kinds{"offsets"});
-    poke(stream.file, two_regions::persisted_offset(0), stream.entry_at(0, 6));
+    poke(stream.file, two_regions::persisted_offset(0), format::persisted_word(stream.entry_at(0, 6), 1));
     CHECK(stream.kinds().count("batch") == 1);
 }
 

@@ -297,11 +297,15 @@ TEST_CASE("with the table gone, blocks that two generations claim are the younge
             must(to->append(i % 2 == 0 ? first : second, bytes_of("young")));
     }
     CHECK(salvage(stream.file, 0).entries.size() == 20);
+    const ranges tails{{stream.entry_at(0, 10), stream.entry_at(1, 0) - sizeof(format::extent_header)},
+                       {stream.entry_at(1, 10), 12288}};
     poke(stream.file, format::first_segment_offset, std::array<std::byte, 7000>{});
-    const auto got = salvage(stream.file, 0);
-    // Its header is overwritten by the first of the two, so nothing names the old one any more.
+    // Its header is overwritten by the first of the two, so nothing names the old one any more; nor does anything tell its
+    // remains behind the last young entries from damaged ones.
+    const auto got = salvage(stream.file, 3);
     CHECK(got.entries.size() == 20);
     CHECK(got.regions.size() == 2);
+    CHECK(got.left() == tails);
 }
 
 TEST_CASE("with the table gone, what an older generation has in blocks of its own comes over as well") {

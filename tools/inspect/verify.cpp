@@ -106,7 +106,7 @@ void print_json(const verify_report& report, output& out) {
         report.uuid ? nlohmann::ordered_json(pmemstream::to_string(*report.uuid)) : nlohmann::ordered_json();
     object["stream_bytes"] = report.stream_bytes;
     object["block_bytes"] = report.block_bytes;
-    object["epoch"] = report.epoch;
+    object["epoch"] = report.epoch ? nlohmann::ordered_json(*report.epoch) : nlohmann::ordered_json();
     object["committed"] = report.committed;
     object["persisted"] = report.persisted;
     object["unreadable_bytes"] = report.unreadable_bytes;
@@ -133,6 +133,8 @@ const char* state_for_people(stream_state state) {
         case stream_state::rescan:
             return "power loss, or a copy: the next writer trusts the persisted offsets, then what verifies behind "
                    "them";
+        case stream_state::unknown:
+            return "an epoch word of the header is damaged, so nobody opens it: judged is what is persisted";
     }
     return "";
 }

@@ -104,8 +104,8 @@ bool destination::append_one(region where, const media& from, const entry_walk::
         return append_large(where, from, item, seed);
     buffer_.resize(sizeof item.header + item.header.payload_bytes);
     from.read(item.offset, buffer_);
-    if (format::expected_crc(buffer_.data(), item.header.payload_bytes, item.header.meta, item.offset, seed) !=
-        item.header.crc)
+    if (format::expected_crc(buffer_.data(), item.header.payload_bytes, item.epoch, item.header.meta, item.offset,
+                             seed) != item.header.crc)
         return false;
     newest_ = need(to_->append(where, std::span(buffer_).subspan(sizeof item.header)));
     return true;
@@ -115,7 +115,8 @@ bool destination::append_large(region where, const media& from, const entry_walk
     auto place = need(to_->reserve(where, item.header.payload_bytes));
     from.read(item.offset + sizeof item.header, place.payload());
     const auto state = base::crc32c_extend(seed, place.payload().data(), place.payload().size());
-    if (format::entry_crc(state, item.header.payload_bytes, item.header.meta, item.offset) != item.header.crc) {
+    if (format::entry_crc(state, item.header.payload_bytes, item.epoch, item.header.meta, item.offset) !=
+        item.header.crc) {
         need(to_->abandon(std::move(place)));
         return false;
     }
@@ -131,7 +132,7 @@ bool destination::append_batch(region where, const media& from, const std::vecto
     std::vector<std::span<const std::byte>> payloads;
     for (const auto& item : items) {
         const std::byte* const entry = buffer_.data() + (item.offset - begin);
-        if (format::expected_crc(entry, item.header.payload_bytes, item.header.meta, item.offset, seed) !=
+        if (format::expected_crc(entry, item.header.payload_bytes, item.epoch, item.header.meta, item.offset, seed) !=
             item.header.crc)
             return false;
         payloads.emplace_back(entry + sizeof item.header, item.header.payload_bytes);

@@ -31,7 +31,8 @@ bool region_source::open_range() {
                            .first_timestamp = last_ ? last_->timestamp() + 1 : region_.first_timestamp,
                            .timestamp_max = seen_.timestamp_max,
                            .epoch = seen_.epoch,
-                           .epoch_in_search_only = true};
+                           .persisted = region_.persisted,
+                           .header_may_be_older = true};
     walk_.emplace(from_, place, window_bytes_);
     resumes_ = range.begin != region_.begin();
     return true;
@@ -59,8 +60,7 @@ bool region_source::goes_on_in_batch(const entry_walk::item& damaged, std::uint6
     // Its length led to the next one, so its header can be believed.
     if (damaged.fault == entry_fault::crc && damaged.end() == gap_end)
         return damaged.more();
-    if (!last_ || !last_->more() ||
-        format::entry_meta::epoch(last_->header.meta) != format::entry_meta::epoch(next.header.meta))
+    if (!last_ || !last_->more() || last_->epoch != next.epoch)
         return false;
     // The timestamps of a batch have no gaps: so many entries must have had room here.
     const std::uint64_t lost = next.timestamp() - last_->timestamp() - 1;

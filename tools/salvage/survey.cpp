@@ -73,10 +73,14 @@ private:
         const auto committed = from_.at<std::uint64_t>(format::header_offset + offsetof(format::shared_header, commit));
         const auto persisted =
             from_.at<std::uint64_t>(format::header_offset + offsetof(format::shared_header, persist));
-        const bool sane = stream_bytes && identity_.epoch > 0 && identity_.clean_epoch <= identity_.epoch &&
+        const auto epochs = format::check_epochs(identity_, from_.name());
+        const std::uint64_t epoch = format::epoch_of(identity_.epoch);
+        if (!epochs)
+            seen_.notes.push_back(without_name(epochs.error().message(), from_.name()));
+        if (epoch > 0 && epoch <= format::epoch_max && identity_.epoch == format::epoch_word(epoch))
+            seen_.epoch = epoch;
+        const bool sane = stream_bytes && epochs && epoch > 0 && format::epoch_of(identity_.clean_epoch) <= epoch &&
                           std::max(committed, persisted) <= format::timestamp_max;
-        if (sane)
-            seen_.epoch = identity_.epoch;
         clean_ = sane && identity_.epoch == identity_.clean_epoch;
         offsets_hold_ =
             sane && (clean_ || (from_.is_own_identity(identity_) &&
@@ -177,6 +181,12 @@ private:
                             .first_timestamp = cold.first_timestamp,
                             .emptied = format::state_of(cold.state) == format::slot_state::clearing};
         take_offsets(region, slot);
+        const auto word = slot.persist.persisted;
+        const auto persisted_epoch =
+            clean_ || !seen_.epoch ? std::nullopt : recent_epoch(*seen_.epoch, format::persisted_epoch_of(word));
+        if (persisted_epoch && format::check_offsets(format::persisted_offset_of(word),
+                                                     format::persisted_offset_of(word), cold, index, from_.name()))
+            region.persisted = {format::persisted_offset_of(word), *persisted_epoch};
         seen_.regions.push_back(std::move(region));
     }
 
@@ -184,7 +194,8 @@ private:
         const std::uint64_t commit = slot.commit.commit_offset;
         if (commit < region.begin() || commit > region.extent_end() || !base::is_aligned(commit, 8))
             return;
-        const bool settled = commit == slot.persist.persisted_offset && slot.commit.timestamp == slot.persist.timestamp;
+        const bool settled = slot.persist.persisted == format::persisted_word(commit, seen_.epoch.value_or(0)) &&
+                             slot.commit.timestamp == slot.persist.timestamp;
         (offsets_hold_ && (settled || !clean_) ? region.end : region.end_at_least) = commit;
     }
 

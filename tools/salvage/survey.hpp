@@ -1,6 +1,7 @@
 #pragma once
 
 #include "src/format/layout.hpp"
+#include "tools/verify/entry_walk.hpp"
 #include "tools/verify/media.hpp"
 
 #include <array>
@@ -29,6 +30,7 @@ struct found_region {
     bool emptied = false;                            ///< it was being cleared
     std::optional<std::uint64_t> end = {};           ///< of its entries, where that can be believed
     std::optional<std::uint64_t> end_at_least = {};  ///< else what the commit line says, if it makes sense
+    persisted_place persisted = {};                  ///< where what a recovery cut can be told from the rest
     std::vector<byte_range> ranges = {};             ///< where its entries can lie: not where a younger region does
 
     [[nodiscard]] std::uint64_t begin() const noexcept { return extent + sizeof(format::extent_header); }
@@ -40,7 +42,7 @@ struct survey {
     std::array<std::byte, 16> uuid{};
     std::uint64_t block_bytes = 0;
     std::uint64_t stream_bytes = 0;           ///< 0: not known
-    std::optional<std::uint64_t> epoch = {};  ///< of the header
+    std::optional<std::uint64_t> epoch = {};  ///< of the header, where that can be read
     std::uint64_t timestamp_max = 0;          ///< no entry has a greater one
     bool superblock_whole = true;
     bool table_whole = true;

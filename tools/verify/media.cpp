@@ -110,13 +110,13 @@ void window::load(std::uint64_t offset, std::size_t bytes) {
     from_->read(offset, buffer_);
 }
 
-std::uint32_t window::entry_crc(std::uint64_t offset, const format::entry_header& header, std::uint32_t seed) {
+std::uint32_t window::payload_state(std::uint64_t offset, const format::entry_header& header, std::uint32_t seed) {
+    if ((header.meta & format::entry_meta::filler_bit) != 0)
+        return seed;
     if (format::entry_bytes(header.payload_bytes) <= capacity_)
-        return format::expected_crc(view(offset, sizeof header + header.payload_bytes), header.payload_bytes,
-                                    header.meta, offset, seed);
-    const bool filler = (header.meta & format::entry_meta::filler_bit) != 0;
-    const std::uint32_t state = filler ? seed : from_->extend_crc(seed, offset + sizeof header, header.payload_bytes);
-    return format::entry_crc(state, header.payload_bytes, header.meta, offset);
+        return format::payload_crc_state(view(offset, sizeof header + header.payload_bytes), header.payload_bytes,
+                                         header.meta, seed);
+    return from_->extend_crc(seed, offset + sizeof header, header.payload_bytes);
 }
 
 std::size_t window_bytes_for(std::size_t count) noexcept {

@@ -73,8 +73,10 @@ public:
         std::memcpy(&value, view(offset, sizeof value), sizeof value);
         return value;
     }
-    /// Of an entry whose header is `header`. What does not fit the window is read past it.
-    [[nodiscard]] std::uint32_t entry_crc(std::uint64_t offset, const format::entry_header& header, std::uint32_t seed);
+    /// The CRC register after the payload of the entry there, whose header is `header`; see format::payload_crc_state. What
+    /// does not fit the window is read past it.
+    [[nodiscard]] std::uint32_t payload_state(std::uint64_t offset, const format::entry_header& header,
+                                              std::uint32_t seed);
 
 private:
     void load(std::uint64_t offset, std::size_t bytes);

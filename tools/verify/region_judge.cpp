@@ -13,17 +13,10 @@ constexpr const char* advice_entry =
     "copy what verifies to a new stream: pmemstream-inspect salvage; what lies behind is shown by dump --from OFFSET";
 
 std::uint64_t trusted_end(const snapshot& seen, const slot_view& view) {
-    const auto& slot = view.slot;
-    switch (seen.state) {
-        case stream_state::in_use:
-        case stream_state::process_died:
-            return slot.commit.commit_offset;
-        case stream_state::clean:  // where the two differ, that is a finding by itself
-        case stream_state::recovering:
-        case stream_state::rescan:
-            break;
-    }
-    return slot.persist.persisted_offset;
+    // Where the two differ after a clean close, that is a finding by itself.
+    return commit_offsets_hold(seen.state) && seen.state != stream_state::clean
+               ? view.slot.commit.commit_offset
+               : format::persisted_offset_of(view.slot.persist.persisted);
 }
 
 walk_place place_of(const snapshot& seen, const slot_view& view) {
@@ -31,8 +24,11 @@ walk_place place_of(const snapshot& seen, const slot_view& view) {
             .end = trusted_end(seen, view),
             .crc_seed = format::entry_crc_seed(seen.superblock.uuid, view.generation()),
             .first_timestamp = view.slot.cold.first_timestamp,
-            .timestamp_max = seen.state == stream_state::rescan ? format::timestamp_max : seen.newest,
-            .epoch = seen.identity.epoch};
+            .timestamp_max = seen.state == stream_state::rescan || seen.state == stream_state::unknown
+                                 ? format::timestamp_max
+                                 : seen.newest,
+            .epoch = seen.epoch,
+            .persisted = seen.persisted_of(view.slot).value_or(persisted_place{})};
 }
 
 }  // namespace
@@ -49,7 +45,7 @@ region_judge::region_judge(const media& from, const snapshot& seen, const slot_v
     summary_.extent_bytes = view.slot.cold.extent_bytes;
     summary_.begin = view.begin();
     summary_.committed_end = view.slot.commit.commit_offset;
-    summary_.persisted_end = view.slot.persist.persisted_offset;
+    summary_.persisted_end = format::persisted_offset_of(view.slot.persist.persisted);
     summary_.judged_end = place_.end;
 }
 
@@ -66,18 +62,24 @@ void region_judge::add(const char* kind, std::uint64_t offset, std::string what,
 }
 
 void region_judge::look_at_persisted_offset() {
-    const auto& persist = view_.slot.persist;
-    if (persisted_offset_met_ || walk_.position() < persist.persisted_offset)
+    const std::uint64_t persisted = summary_.persisted_end;
+    const std::uint64_t persisted_timestamp = view_.slot.persist.timestamp;
+    if (persisted_offset_met_ || walk_.position() < persisted)
         return;
     persisted_offset_met_ = true;
-    if (walk_.position() > persist.persisted_offset)
-        add("offsets", persist.persisted_offset, "the persisted offset is not where an entry begins", advice_metadata);
+    if (walk_.position() > persisted)
+        add("offsets", persisted, "the persisted offset is not where an entry begins", advice_metadata);
     else if (in_batch_)
-        add("batch", persist.persisted_offset, "the persisted offset lies inside a batch", advice_metadata);
-    if (walk_.timestamp() > persist.timestamp && summary_.entries > 0)
-        add("timestamps", persist.persisted_offset,
+        add("batch", persisted, "the persisted offset lies inside a batch", advice_metadata);
+    else if (place_.persisted.offset == persisted && walk_.epoch() > place_.persisted.epoch)
+        add("offsets", persisted,
+            fmt::format("the entry before the persisted offset is of epoch {}, after that of the persisted word, {}",
+                        walk_.epoch(), place_.persisted.epoch),
+            advice_metadata);
+    if (walk_.timestamp() > persisted_timestamp && summary_.entries > 0)
+        add("timestamps", persisted,
             fmt::format("an entry before the persisted offset has timestamp {}, above the persisted timestamp {}",
-                        walk_.timestamp(), persist.timestamp),
+                        walk_.timestamp(), persisted_timestamp),
             advice_metadata);
 }
 
@@ -90,7 +92,7 @@ void region_judge::damage(const entry_walk::item& item) {
         advice_entry);
     in_batch_ = false;
     // What cannot be followed tells nothing about the offset in it.
-    if (walk_.position() > view_.slot.persist.persisted_offset)
+    if (walk_.position() > summary_.persisted_end)
         persisted_offset_met_ = true;
 }
 
@@ -128,7 +130,7 @@ void region_judge::finish() {
         return;
     finished_ = true;
     look_at_persisted_offset();
-    const bool to_commit_offset = seen_.state != stream_state::rescan && seen_.state != stream_state::recovering;
+    const bool to_commit_offset = commit_offsets_hold(seen_.state);
     if (in_batch_ && to_commit_offset)
         add("batch", walk_.end(), "the commit offset lies inside a batch", advice_entry);
     const auto newest = view_.slot.commit.timestamp;
@@ -140,7 +142,8 @@ void region_judge::finish() {
 }
 
 void region_judge::judge_tail() {
-    if (is_gone() || seen_.state != stream_state::rescan)
+    // A persisted word whose epoch cannot be is a finding; no writer opens the stream then.
+    if (is_gone() || seen_.state != stream_state::rescan || !seen_.persisted_of(view_.slot))
         return;
     const std::uint64_t last = summary_.last_timestamp;
     auto behind = place_;

@@ -36,8 +36,14 @@ enum class stream_state : std::uint8_t {
     recovering,    ///< a writer holds the lock and has not finished opening: what is persisted is judged
     process_died,  ///< the next writer trusts the commit offsets
     rescan,        ///< the next writer trusts the persisted offsets, and behind them what verifies
+    unknown,       ///< an epoch word is damaged, so nobody opens it: what is persisted is judged
 };
 [[nodiscard]] const char* to_string(stream_state state) noexcept;
+
+/// Whether commit offsets are those of whole entries. Else they may be of any moment.
+[[nodiscard]] constexpr bool commit_offsets_hold(stream_state state) noexcept {
+    return state == stream_state::clean || state == stream_state::in_use || state == stream_state::process_died;
+}
 
 struct region_summary {
     region_label label;
@@ -70,7 +76,7 @@ struct verify_report {
     std::optional<std::array<std::byte, 16>> uuid = {};
     std::uint64_t stream_bytes = 0;
     std::uint64_t block_bytes = 0;
-    std::uint64_t epoch = 0;
+    std::optional<std::uint64_t> epoch = {};
     std::uint64_t committed = 0;
     std::uint64_t persisted = 0;
     stream_state state = stream_state::clean;

@@ -25,6 +25,7 @@ public:
         seen_.readable = true;
         const bool alive = from_.writer_alive();
         seen_.identity = from_.at<format::identity_line>(format::header_offset);
+        read_epochs();
         read_stream_bytes();
         read_table();
         // After the offsets of the regions, each of which it is at least the newest but one of.
@@ -41,8 +42,9 @@ public:
     }
 
 private:
-    void add(const char* kind, std::uint64_t offset, std::string what, std::optional<region_label> where = {}) {
-        seen_.findings.push_back({kind, std::move(where), offset, std::move(what), advice_metadata});
+    void add(const char* kind, std::uint64_t offset, std::string what, std::optional<region_label> where = {},
+             const char* advice = advice_metadata) {
+        seen_.findings.push_back({kind, std::move(where), offset, std::move(what), advice});
     }
     void add(const char* kind, std::uint64_t offset, const error& why, std::optional<region_label> where = {}) {
         add(kind, offset, without_name(why.message(), from_.name()), std::move(where));
@@ -60,6 +62,25 @@ private:
             fail(checked.error());
         add("superblock", format::superblock_offset, checked.error());
         return false;
+    }
+
+    void read_epochs() {
+        const auto& identity = seen_.identity;
+        seen_.own = from_.is_own_identity(identity);
+        // One by one: where only the clean epoch is damaged, the other still tells what entries can be there.
+        const auto fine = [&](std::uint64_t word, std::uint64_t at) {
+            format::identity_line one{};
+            one.epoch = word;
+            if (format::check_epochs(one, from_.name()))
+                return true;
+            epochs_whole_ = false;
+            add("header", format::header_offset + at,
+                fmt::format("an epoch word of the header is damaged ({:#x}): no writer and no reader opens it", word));
+            return false;
+        };
+        if (fine(identity.epoch, offsetof(format::identity_line, epoch)))
+            seen_.epoch = format::epoch_of(identity.epoch);
+        (void)fine(identity.clean_epoch, offsetof(format::identity_line, clean_epoch));
     }
 
     void read_stream_bytes() {
@@ -141,19 +162,19 @@ private:
 
     [[nodiscard]] stream_state judge_state(bool alive) const {
         const auto& identity = seen_.identity;
-        const bool own = from_.is_own_identity(identity);
+        if (!epochs_whole_)
+            return stream_state::unknown;
         if (identity.epoch == identity.clean_epoch)
             return stream_state::clean;
         if (alive)
-            return own ? stream_state::in_use : stream_state::recovering;
-        return own && (identity.medium_flags & format::medium_error_flag) == 0 ? stream_state::process_died
-                                                                               : stream_state::rescan;
+            return seen_.own ? stream_state::in_use : stream_state::recovering;
+        return seen_.own && (identity.medium_flags & format::medium_error_flag) == 0 ? stream_state::process_died
+                                                                                     : stream_state::rescan;
     }
 
     /// What a copy taken in use shows of a commit line is of any moment. An opening writer does not look at it.
-    [[nodiscard]] bool any_moment() const noexcept {
-        return seen_.state == stream_state::rescan || seen_.state == stream_state::recovering;
-    }
+    [[nodiscard]] bool any_moment() const noexcept { return !commit_offsets_hold(seen_.state); }
+    [[nodiscard]] const char* clean_advice() const noexcept { return seen_.own ? advice_metadata : advice_copy; }
 
     void check_lines() {
         constexpr std::uint64_t commit_line = format::header_offset + offsetof(format::shared_header, commit);
@@ -165,7 +186,8 @@ private:
         if (clean ? seen_.committed != seen_.persisted : !any_moment() && seen_.persisted > seen_.committed)
             add("header", commit_line,
                 fmt::format("{}the header's committed timestamp is {}, its persisted timestamp {}",
-                            clean ? "closed cleanly, yet " : "", seen_.committed, seen_.persisted));
+                            clean ? "closed cleanly, yet " : "", seen_.committed, seen_.persisted),
+                {}, clean ? clean_advice() : advice_metadata);
         std::erase_if(seen_.slots, [&](const slot_view& view) { return view.live() && !lines_hold(view, clean); });
     }
 
@@ -173,18 +195,27 @@ private:
     bool lines_hold(const slot_view& view, bool clean) {
         const auto& [cold, commit, persist] = view.slot;
         const std::uint64_t line = view.offset + offsetof(format::region_slot, commit);
-        const auto fine = format::check_offsets(any_moment() ? persist.persisted_offset : commit.commit_offset,
-                                                persist.persisted_offset, cold, view.index, from_.name());
+        const std::uint64_t persisted = format::persisted_offset_of(persist.persisted);
+        const auto fine = format::check_offsets(any_moment() ? persisted : commit.commit_offset, persisted, cold,
+                                                view.index, from_.name());
         if (!fine) {
             add("offsets", line, fine.error(), view.label());
             return false;
         }
-        if (clean && (commit.commit_offset != persist.persisted_offset || commit.timestamp != persist.timestamp))
+        const unsigned epoch_bits = format::persisted_epoch_of(persist.persisted);
+        if (clean && (persist.persisted != format::persisted_word(commit.commit_offset, seen_.epoch.value_or(0)) ||
+                      commit.timestamp != persist.timestamp))
             add("clean_rule", line,
-                fmt::format("region slot {}: closed cleanly, yet committed ({}, timestamp {}) and persisted ({}, "
-                            "timestamp {}) differ",
-                            view.index, commit.commit_offset, commit.timestamp, persist.persisted_offset,
-                            persist.timestamp),
+                fmt::format(
+                    "region slot {}: closed cleanly by the writer of epoch {}, yet committed ({}, timestamp {}) "
+                    "and persisted ({}, timestamp {}, epoch {} modulo 256) differ",
+                    view.index, seen_.epoch.value_or(0), commit.commit_offset, commit.timestamp, persisted,
+                    persist.timestamp, epoch_bits),
+                view.label(), clean_advice());
+        if (!clean && seen_.epoch && !seen_.persisted_of(view.slot))
+            add("offsets", view.offset + offsetof(format::region_slot, persist),
+                fmt::format("region slot {}: its persisted word is of an epoch ({} modulo 256) after the header's, {}",
+                            view.index, epoch_bits, *seen_.epoch),
                 view.label());
         if (!any_moment() &&
             ((!clean && persist.timestamp > commit.timestamp) || commit.timestamp > format::timestamp_max))
@@ -246,6 +277,7 @@ private:
 
     const media& from_;
     snapshot seen_;
+    bool epochs_whole_ = true;
     std::vector<extent> taken_;
     std::vector<std::tuple<std::uint64_t, region_label, std::uint64_t>> generations_;
 };
@@ -264,8 +296,16 @@ const char* to_string(stream_state state) noexcept {
             return "process_died";
         case stream_state::rescan:
             return "rescan";
+        case stream_state::unknown:
+            break;
     }
     return "unknown";
+}
+
+std::optional<persisted_place> snapshot::persisted_of(const format::region_slot& slot) const noexcept {
+    const std::uint64_t word = slot.persist.persisted;
+    const auto at = epoch ? recent_epoch(*epoch, format::persisted_epoch_of(word)) : std::nullopt;
+    return at ? std::optional(persisted_place{format::persisted_offset_of(word), *at}) : std::nullopt;
 }
 
 region_label slot_view::label() const {

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "src/format/layout.hpp"
+#include "tools/verify/entry_walk.hpp"
 #include "tools/verify/media.hpp"
 #include "tools/verify/report.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,7 @@ struct slot_view {
 struct snapshot {
     format::superblock superblock{};
     format::identity_line identity{};
+    std::optional<std::uint64_t> epoch = {};  ///< none where its word is damaged
     std::uint64_t stream_bytes = 0;
     std::uint64_t committed = 0;
     std::uint64_t persisted = 0;
@@ -40,7 +43,11 @@ struct snapshot {
     stream_state state = stream_state::clean;
     std::vector<slot_view> slots = {};
     std::vector<finding> findings = {};
+    bool own = false;       ///< the file is the one that the last writer had, and the machine was not restarted since
     bool readable = false;  ///< there is a superblock to go by
+
+    /// Nothing where its epoch cannot be.
+    [[nodiscard]] std::optional<persisted_place> persisted_of(const format::region_slot& slot) const noexcept;
 };
 
 /// Beside a live writer it is taken again while what it shows does not fit together: two looks at two slots are not of
@@ -55,5 +62,10 @@ struct snapshot {
 
 inline constexpr const char* advice_metadata =
     "keep the file as it is, and copy what verifies to a new stream: pmemstream-inspect salvage";
+/// For a copy whose parts are of different moments. Readers refuse it, so it is a finding all the same.
+inline constexpr const char* advice_copy =
+    "the file is a copy: a writer that opens it recovers it as after power loss, which keeps what is persisted and "
+    "what "
+    "verifies behind that; or copy what verifies to a new stream: pmemstream-inspect salvage";
 
 }  // namespace pmemstream::tools

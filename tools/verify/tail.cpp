@@ -39,12 +39,14 @@ void judge_tail(const media& from, walk_place place, std::size_t window_bytes, r
         }
         fault = entry_fault::never_written;
     }
-    to.torn = in_batch || fault != entry_fault::never_written;
-    if (!to.torn)
-        return;
-    to.torn_why = in_batch ? "an incomplete batch" : format::to_string(fault);
     if (walk.find_next())
         to.whole_entry_behind = walk.position();
+    const bool ends_with_zeros = fault == entry_fault::never_written;
+    to.torn = in_batch || !ends_with_zeros || to.whole_entry_behind;
+    if (to.torn)
+        to.torn_why = in_batch          ? "an incomplete batch"
+                      : ends_with_zeros ? "a header that is missing before whole entries"
+                                        : format::to_string(fault);
 }
 
 }  // namespace pmemstream::tools

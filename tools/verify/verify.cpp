@@ -56,7 +56,7 @@ private:
         report_.uuid = seen_.superblock.uuid;
         report_.block_bytes = seen_.superblock.block_bytes;
         report_.stream_bytes = seen_.stream_bytes;
-        report_.epoch = seen_.identity.epoch;
+        report_.epoch = seen_.epoch;
         report_.committed = seen_.committed;
         report_.persisted = seen_.persisted;
         report_.state = seen_.state;
