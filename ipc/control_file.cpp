@@ -32,17 +32,34 @@ std::uint64_t new_nonce() noexcept {
     return nonce;
 }
 
-/// What is at the path may be replaced: a control file, what is left of one, or nothing worth keeping.
-bool may_replace(const std::string& path) noexcept {
-    const base::unique_fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
-    if (!fd)
-        return errno == ENOENT;
+/// Whose control file may be mapped: who owns the stream can do worse, and root can do anything.
+bool is_trusted(uid_t owner, uid_t stream_owner) noexcept {
+    return owner == stream_owner || owner == 0 || owner == ::geteuid();
+}
+
+bool is_same_file(int fd, const struct stat& other) noexcept {
     struct stat st {};
-    if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != ::geteuid())
+    return ::fstat(fd, &st) == 0 && st.st_dev == other.st_dev && st.st_ino == other.st_ino;
+}
+
+/// What is at the path may be replaced: nothing, or a control file, whoever left it. Its owner may be a user who once
+/// wrote the stream; leave to rename in the directory is all that it takes.
+bool may_replace(const std::string& path, int earlier_fd) noexcept {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) != 0)
+        return errno == ENOENT;
+    if (!S_ISREG(st.st_mode))
         return false;
+    // Our own, of which somebody cut off the magic or wrote over it.
+    if (is_same_file(earlier_fd, st))
+        return true;
+    const base::unique_fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    // Of one that may not be read the size must do.
+    if (!fd)
+        return errno == EACCES && static_cast<std::uint64_t>(st.st_size) == file_bytes;
     std::uint64_t magic = 0;
-    return st.st_size == 0 || static_cast<std::uint64_t>(st.st_size) == file_bytes ||
-           (::pread(fd.get(), &magic, sizeof magic, 0) == static_cast<ssize_t>(sizeof magic) && magic == magic_control);
+    return is_same_file(fd.get(), st) &&
+           ::pread(fd.get(), &magic, sizeof magic, 0) == static_cast<ssize_t>(sizeof magic) && magic == magic_control;
 }
 
 }  // namespace
@@ -78,22 +95,29 @@ result<std::shared_ptr<control_file>> control_file::map(const std::string& path,
     return self;
 }
 
-result<std::shared_ptr<control_file>> control_file::adopt_or_create(const std::string& path, std::uint64_t nonce,
-                                                                    mode_t mode) {
-    if (nonce != 0) {
-        base::unique_fd fd(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
-        struct stat st {};
-        if (fd && ::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == ::geteuid()) {
-            ::fchmod(fd.get(), mode);
-            auto kept = map(path, std::move(fd), true);
-            if (kept && looks_right((*kept)->layout()) && base::load_relaxed((*kept)->layout().nonce) == nonce) {
-                (*kept)->nonce_ = nonce;
-                return kept;
-            }
-        }
-    }
-    if (!may_replace(path))
-        return base::failure(errc::already_exists, "{}: something that is no control file of this user is there", path);
+std::shared_ptr<control_file> control_file::adopt(const wanted_control& wanted) {
+    base::unique_fd fd(::open(wanted.path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    struct stat st {};
+    if (!fd || ::fstat(fd.get(), &st) != 0 || !is_trusted(st.st_uid, wanted.owner))
+        return nullptr;
+    auto kept = map(wanted.path, std::move(fd), true);
+    if (!kept || !looks_right((*kept)->layout()) || base::load_relaxed((*kept)->layout().nonce) != wanted.nonce)
+        return nullptr;
+    // Not before it is known for a control file: somebody may have put a link to another file of ours there.
+    if ((st.st_mode & 07777) != wanted.mode && ::fchmod((*kept)->fd_, wanted.mode) != 0)
+        return nullptr;
+    (*kept)->nonce_ = wanted.nonce;
+    return std::move(*kept);
+}
+
+result<std::shared_ptr<control_file>> control_file::adopt_or_create(const wanted_control& wanted) {
+    const std::string& path = wanted.path;
+    if (wanted.nonce != 0)
+        if (auto kept = adopt(wanted))
+            return kept;
+    if (!may_replace(path, wanted.earlier != nullptr ? wanted.earlier->fd() : -1))
+        return base::failure(errc::already_exists,
+                             "{}: something that cannot be told for a control file is there, and is left alone", path);
 
     const std::string temporary = fmt::format("{}.{}", path, ::getpid());
     ::unlink(temporary.c_str());
@@ -107,7 +131,10 @@ result<std::shared_ptr<control_file>> control_file::adopt_or_create(const std::s
     // Real space: a full disk must be an error here and not a SIGBUS at the first flag.
     if (const int code = ::posix_fallocate(fd.get(), 0, static_cast<off_t>(file_bytes)); code != 0)
         return give_up(base::system_failure(code, "{}: creating the control file", temporary));
-    if (::fchmod(fd.get(), mode) != 0)
+    // What root leaves behind is the stream's owner's, like the stream. (Where that user means nothing here, root's.)
+    if (::geteuid() == 0)
+        (void)!::fchown(fd.get(), wanted.owner, wanted.group);
+    if (::fchmod(fd.get(), wanted.mode) != 0)
         return give_up(base::system_failure(errno, "{}: setting its mode", temporary));
     auto made = map(temporary, std::move(fd), true);
     if (!made)
@@ -118,6 +145,9 @@ result<std::shared_ptr<control_file>> control_file::adopt_or_create(const std::s
     base::store_relaxed(layout.struct_bytes, static_cast<std::uint32_t>(sizeof(control_layout)));
     base::store_relaxed(layout.nonce, (*made)->nonce_);
     base::store_release(layout.magic, magic_control);
+    // Before it has its name: what power loss leaves at the path is known for a control file, and may be replaced.
+    if (::fsync((*made)->fd_) != 0)
+        return give_up(base::system_failure(errno, "{}: writing the control file", temporary));
     if (::rename(temporary.c_str(), path.c_str()) != 0)
         return give_up(base::system_failure(errno, "{}: putting the control file in place", path));
     return made;
@@ -131,7 +161,7 @@ result<std::shared_ptr<control_file>> control_file::attach(const std::string& pa
     struct stat st {};
     if (::fstat(fd.get(), &st) != 0)
         return base::system_failure(errno, "{}: looking at it", path);
-    if (st.st_uid != stream_owner && st.st_uid != 0 && st.st_uid != ::geteuid())
+    if (!is_trusted(st.st_uid, stream_owner))
         return base::failure(errc::no_permission, "{}: belongs to user {}, not to the stream's owner", path, st.st_uid);
     auto file = map(path, std::move(fd), writable);
     if (!file)
@@ -150,10 +180,9 @@ control_file::~control_file() {
 }
 
 bool control_file::in_place(const std::string& path) const noexcept {
-    struct stat here {
-    }, there{};
-    return ::fstat(fd_, &here) == 0 && ::stat(path.c_str(), &there) == 0 && here.st_dev == there.st_dev &&
-           here.st_ino == there.st_ino && static_cast<std::uint64_t>(here.st_size) == file_bytes;
+    struct stat st {};  // not through a link, as readers do not follow one
+    return ::lstat(path.c_str(), &st) == 0 && is_same_file(fd_, st) &&
+           static_cast<std::uint64_t>(st.st_size) == file_bytes;
 }
 
 }  // namespace pmemstream::ipc

@@ -64,17 +64,29 @@ struct control_layout {
 };
 static_assert(offsetof(control_layout, stream) == 64 && offsetof(control_layout, regions) == 128);
 
+class control_file;
+
+/// What a writer wants to have.
+struct wanted_control {
+    std::string path;
+    std::uint64_t nonce = 0;  ///< of the file to keep, if it is there; 0: a new one
+    mode_t mode = 0;
+    uid_t owner = 0;  ///< of the stream's file, as is the next
+    gid_t group = 0;
+    const control_file* earlier = nullptr;  ///< of this writer, which the new one takes the place of
+};
+
 /// A mapped control file.
 /// Process safety: any number of processes; every word is accessed atomically.
 class control_file {
 public:
     [[nodiscard]] static std::string path_for(const std::string& stream_path);
 
-    /// For the writer: keeps the file of that nonce if it is there and whole, so that readers who sleep on it stay;
-    /// else makes a new one with a new nonce under a temporary name and renames it. Something at that path that is no
-    /// control file is left alone. `nonce` 0: always a new one. Errors: io, no_permission, already_exists.
-    [[nodiscard]] static result<std::shared_ptr<control_file>> adopt_or_create(const std::string& path,
-                                                                               std::uint64_t nonce, mode_t mode);
+    /// For the writer: keeps the file of that nonce if it is there and whole, of an owner it can trust, so that readers
+    /// who sleep on it stay; else makes a new one with a new nonce under a temporary name and renames it, over a control
+    /// file whoever owns that. Something at that path that is no control file is left alone, and no link is followed.
+    /// Errors: io, no_permission, no_space, already_exists.
+    [[nodiscard]] static result<std::shared_ptr<control_file>> adopt_or_create(const wanted_control& wanted);
     /// For a reader: the file of that nonce, of an owner it can trust. Errors: not_found (none, or another nonce),
     /// no_permission, io.
     [[nodiscard]] static result<std::shared_ptr<control_file>> attach(const std::string& path, std::uint64_t nonce,
@@ -96,6 +108,7 @@ public:
 
 private:
     control_file() noexcept = default;
+    [[nodiscard]] static std::shared_ptr<control_file> adopt(const wanted_control& wanted);
     [[nodiscard]] static result<std::shared_ptr<control_file>> map(const std::string& path, base::unique_fd fd,
                                                                    bool writable);
 

@@ -71,8 +71,11 @@ void doorbell::ring_where_wanted(std::uint32_t index, std::uint32_t& region_wake
 }
 
 void doorbell::ring_persisted(std::uint32_t index, std::uint32_t& region_wake, std::uint32_t& stream_wake) noexcept {
-    // As [D4] in append.hpp, for the persisted horizon. A flush costs far more than this fence, so it is always there.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // As [D4] in append.hpp, for the persisted horizon.
+    if (fenced_)
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    else
+        std::atomic_signal_fence(std::memory_order_seq_cst);
     door* const doors = this->doors();
     if (const std::uint32_t own = door_of(index); own != 0)
         ring_if_set(doors[own].persisted, region_wake);

@@ -10,6 +10,7 @@ packages=(
     g++ cmake ninja-build pkg-config   # the build
     ccache                             # makes the second build cheap
     libpmem2-dev                       # medium
+    libpmemlog-dev                     # pmemstream-bench compares itself with it
     libboost-dev                       # Boost.Interprocess maps the control file
     libfmt-dev                         # all text
     libexpected-dev                    # tl::expected, in the public headers

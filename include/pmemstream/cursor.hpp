@@ -140,8 +140,10 @@ public:
     cursor& operator=(cursor&&) noexcept;
     ~cursor();
 
-    /// The next committed entry, or nothing when there is none yet. No system call, no allocation. Errors (the
-    /// position stays): region_gone, corrupt (with region and offset), io (the mapping faulted).
+    /// The next committed entry, or nothing when there is none yet. No system call, no allocation, but for registering
+    /// once a writer has made a control file, and, on overlayfs, for a look at the path every now and then. Errors (the
+    /// position stays): region_gone, corrupt (with region and offset), io (the mapping faulted; or, on overlayfs, the
+    /// file was copied up or replaced and must be opened again).
     [[nodiscard]] result<std::optional<entry>> next() noexcept;
     /// Waits up to `timeout` for one: spins, then sleeps. Nothing after the timeout. Errors as next().
     [[nodiscard]] result<std::optional<entry>> wait(std::chrono::nanoseconds timeout = wait_for_ever) noexcept;

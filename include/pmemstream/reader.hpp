@@ -31,15 +31,6 @@ struct writer_status {
     std::uint32_t pid = 0;  ///< a hint from the header: of the last writer, in its own pid namespace
 };
 
-/// How sleeping and registering work for a reader.
-enum class control_state : std::uint8_t {
-    attached,  ///< doorbell and slots work
-    absent,    ///< no control file that belongs to the stream, or told not to use it: waits poll
-    refused,   ///< there is one that this user may not write, or futex or membarrier do not work here: waits poll
-    lost,      ///< it was truncated under this process (control_lost): waits poll until the writer makes a new one
-};
-[[nodiscard]] PMEMSTREAM_API std::string_view to_string(control_state value) noexcept;
-
 /// A cursor that registered itself in the control file.
 struct registered_reader {
     std::uint32_t slot = 0;
@@ -68,7 +59,8 @@ public:
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found, corrupt.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone, corrupt.
-    /// In order of allocation. Errors: corrupt (a damaged slot; the others can still be found by name).
+    /// In order of allocation; clearing counts as one, for the generation is new. Errors: corrupt (a damaged slot; the
+    /// others can still be found by name).
     [[nodiscard]] result<std::vector<region_info>> regions() const;
     /// The whole file in order of offset. Errors: corrupt.
     [[nodiscard]] result<std::vector<extent_info>> extents() const;
@@ -81,7 +73,8 @@ public:
 
     [[nodiscard]] writer_status writer() const noexcept;
     [[nodiscard]] control_state control() const noexcept;
-    /// Cursors registered in the control file, this process' included; empty without one that can be read.
+    /// Cursors registered in the control file, this process' included; empty without one. Errors: control_lost (it was
+    /// truncated, and no writer has made another yet), no_permission, io.
     [[nodiscard]] result<std::vector<registered_reader>> registered() const;
 
     /// Takes a shared lock on the stream's file: while it is held, no *new* writer can open the stream (it gets

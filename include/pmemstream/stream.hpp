@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace pmemstream {
 
@@ -73,6 +74,15 @@ struct region_info {
 
     [[nodiscard]] std::uint64_t free_bytes() const noexcept { return size_bytes - used_bytes; }
 };
+
+/// How sleeping and registering work for a reader, and what a writer can offer.
+enum class control_state : std::uint8_t {
+    attached,  ///< doorbell and slots work
+    absent,    ///< no control file that belongs to the stream, or told not to use it: waits poll
+    refused,   ///< it cannot be written, or (by a writer) made, or futex or membarrier do not work here: waits poll
+    lost,      ///< it was truncated under this process (control_lost): waits poll until the writer makes a new one
+};
+[[nodiscard]] PMEMSTREAM_API std::string_view to_string(control_state value) noexcept;
 
 /// A stretch of the file and what it holds, for those who draw the file.
 struct extent_info {

@@ -36,7 +36,8 @@ struct writer_options {
     /// the control file can sleep on the doorbell and register; they can also cost the writer time (see
     /// docs/guarantees.md).
     std::optional<mode_t> control_mode = std::nullopt;
-    /// Make no control file and ring no doorbell: readers spin or poll.
+    /// Make no control file and ring no doorbell: readers spin or poll. (They also do where none can be made, which is
+    /// no error of open(): writer::control() tells.)
     bool without_control = false;
     bool allow_network_filesystem = false;
 };
@@ -93,13 +94,22 @@ public:
     writer(const writer&) = delete;
     writer& operator=(const writer&) = delete;
 
-    /// Persists everything, marks the stream clean, drops the lock. Open reservations are dropped. Every later call
-    /// answers wrong_process or invalid_argument; a second close() does nothing. Errors: io (the stream stays unclean).
+    /// Persists everything, marks the stream clean, drops the lock. Open reservations are dropped, and what is published
+    /// behind them. Every later call answers wrong_process or invalid_argument; a second close() does nothing. Errors: io
+    /// (the stream stays unclean).
     [[nodiscard]] result<void> close() noexcept;
 
     [[nodiscard]] const recovery_report& recovery() const noexcept;
     /// Of a closed writer, or in a forked child, only the file's name.
     [[nodiscard]] stream_info info() const;
+
+    /// Whether readers can sleep until they are rung for, and register: `attached` while there is a control file. `absent`
+    /// if none was wanted, after close() and in a forked child. `refused` while none can be made, which harms nothing
+    /// else and is tried again now and then; control_status() tells why. Thread safety: any thread.
+    [[nodiscard]] control_state control() const noexcept;
+    /// Why there is no control file although one was wanted. Errors, of the last attempt to make it: already_exists
+    /// (something else is at its path), no_permission, no_space, io. Thread safety: any thread.
+    [[nodiscard]] result<void> control_status() const;
 
     // --- regions ------------------------------------------------------------------------------------------------
 
@@ -113,13 +123,14 @@ public:
     /// memory would be another's), unless `force`. Errors: region_gone, pinned, reservation_open, io.
     [[nodiscard]] result<void> free(region where, bool force = false);
 
-    /// Empties the region, which keeps place and name and gets a new generation: the handle to use from now on.
-    /// Pins and errors as for free().
+    /// Empties the region, which keeps place and name and gets a new generation: the handle to use from now on. In order
+    /// of allocation it is the last. Pins and errors as for free().
     [[nodiscard]] result<region> clear(region where, bool force = false);
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone.
-    [[nodiscard]] result<std::vector<region_info>> regions() const;  ///< In order of allocation.
+    /// In order of allocation; clearing counts as one, for the generation is new. Errors: corrupt.
+    [[nodiscard]] result<std::vector<region_info>> regions() const;
 
     // --- entries ------------------------------------------------------------------------------------------------
 
@@ -142,8 +153,9 @@ public:
     [[nodiscard]] result<reservation> reserve(region where, std::uint64_t payload_bytes) noexcept;
 
     /// Makes the entry ready. It is committed, and gets its timestamp, when every earlier claim of the region is
-    /// published or abandoned, in the order of the claims: so an open one holds up its own region only. Returns the
-    /// region's last committed timestamp after that: the entry's own if it is the last of the committed ones.
+    /// published or abandoned, in the order of the claims: so an open one holds up its own region only, and until it
+    /// is gone the entry survives nothing, not even this process. Returns the region's last committed timestamp after
+    /// that: the entry's own if it is the last of the committed ones.
     [[nodiscard]] result<timestamp> publish(reservation&& entry) noexcept;
 
     // --- durability ---------------------------------------------------------------------------------------------

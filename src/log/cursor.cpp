@@ -3,6 +3,7 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/log/reader_impl.hpp"
+#include "src/log/registration.hpp"
 #include "src/log/waiting.hpp"
 
 #include <algorithm>
@@ -16,40 +17,39 @@ struct cursor::impl {
     std::shared_ptr<reader::impl> of;
     entry_walk walk;
     cursor_options options;
-    ipc::slot_lease lease;
-    std::shared_ptr<ipc::control_file> leased_from;  // where a lease was last asked for
+    log::registration registration;
     bool shown_any = false;
     result<void> status;
 
     impl(std::shared_ptr<reader::impl> reader, entry_walk at, const cursor_options& how)
-        : of(std::move(reader)), walk(at), options(how) {
+        : of(std::move(reader)),
+          walk(at),
+          options(how),
+          registration(how.registered, how.horizon, *of->control, of->file->header()) {
         keep_registered();
     }
 
-    /// Takes a slot; another one when the control file was made anew.
-    void keep_registered() {
-        if (!options.registered)
-            return;
-        const auto file = of->control->current();
-        if (file == leased_from)
-            return;
-        leased_from = file;
-        lease = of->control->lease(walk.where().index(), walk.where().generation(), walk.position(), options.horizon);
-    }
+    void keep_registered() { registration.renew(walk.where().index(), walk.where().generation(), walk.position()); }
 
     [[nodiscard]] result<std::optional<entry>> show() noexcept {
-        lease.move_to(walk.position());
+        registration.lease().move_to(walk.position());
         shown_any = true;
         return result<std::optional<entry>>(tl::in_place, std::in_place, walk.view(), walk.payload(),
                                             walk.payload_bytes(), walk.shown_timestamp());
     }
 
     [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_any() noexcept {
+        // Before the step: the region is to be pinned when its entry is handed out.
+        if (registration.due()) [[unlikely]]
+            keep_registered();
         const step got = walk.next();
         if (got == step::entry)
             return show();
-        if (got == step::nothing_yet)
+        if (got == step::nothing_yet) {
+            if (of->copy_up && of->copy_up->happened()) [[unlikely]]
+                return of->copy_up->failure();
             return std::nullopt;
+        }
         return walk.failure(got);
     }
 
@@ -71,7 +71,12 @@ struct cursor::impl {
         const bool persisted = options.horizon == horizon::persisted;
         const auto* const wake = own_door ? (persisted ? &slot.persist.wake : &slot.commit.wake)
                                           : (persisted ? &stream.persisted : &stream.committed);
-        return {of->control.get(), wake, own_door ? walk.where().index() + 1 : 0, options.horizon, &lease};
+        return {of->control.get(),
+                wake,
+                own_door ? walk.where().index() + 1 : 0,
+                options.horizon,
+                &registration.lease(),
+                of->copy_up != nullptr};
     }
 };
 
@@ -127,7 +132,7 @@ cursor_lag cursor::lag() const noexcept {
 }
 
 bool cursor::registered() const noexcept {
-    return impl_->lease.held();
+    return impl_->registration.held();
 }
 
 result<entry_walk> reader::impl::start_walk(const log::region_table& now, region where, const cursor_options& options) {

@@ -1,6 +1,7 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/log/reader_impl.hpp"
+#include "src/log/registration.hpp"
 #include "src/log/waiting.hpp"
 
 #include <algorithm>
@@ -38,23 +39,19 @@ struct merged_cursor::impl {
     std::uint64_t last = 0;
     std::vector<error> pending;  // to be told by the next calls, in place of entries; the last one stays if damaged
     bool damaged = false;
-    ipc::slot_lease lease;
-    std::shared_ptr<ipc::control_file> leased_from;
+    log::registration registration;
     result<void> status;
+
+    impl(std::shared_ptr<reader::impl> reader, const cursor_options& how)
+        : of(std::move(reader)),
+          options(how),
+          registration(how.registered, how.horizon, *of->control, of->file->header()) {}
 
     static bool later(const std::unique_ptr<source>& a, const std::unique_ptr<source>& b) noexcept {
         return a->head->timestamp() > b->head->timestamp();
     }
 
-    void keep_registered() {
-        if (!options.registered)
-            return;
-        const auto file = of->control->current();
-        if (file == leased_from)
-            return;
-        leased_from = file;
-        lease = of->control->lease(ipc::all_regions, 0, last, options.horizon);
-    }
+    void keep_registered() { registration.renew(ipc::all_regions, 0, last); }
 
     /// Puts a source where it belongs after a step of its walk; one that is over is dropped, and why it is, kept.
     void put(std::unique_ptr<source> from, step got) {
@@ -135,11 +132,16 @@ struct merged_cursor::impl {
             }
             if (!ready.empty() && to_uint(ready.front()->head->timestamp()) <= reached) [[likely]]
                 break;
+            if (registration.due()) [[unlikely]]
+                keep_registered();
             const auto further = of->file->ask([this] { return look_further(); });
             if (!further)
                 return tl::unexpected(further.error());
-            if (!*further)
+            if (!*further) {
+                if (of->copy_up && of->copy_up->happened()) [[unlikely]]
+                    return of->copy_up->failure();
                 return std::nullopt;
+            }
         }
         std::pop_heap(ready.begin(), ready.end(), later);
         auto from = std::move(ready.back());
@@ -152,7 +154,7 @@ struct merged_cursor::impl {
         const step got = from->advance();
         put(std::move(from), got);
         last = to_uint(shown.timestamp());
-        lease.move_to(last);
+        registration.lease().move_to(last);
         return shown;
     }
 
@@ -181,8 +183,12 @@ result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeou
     self.keep_registered();
     const auto& wake = self.of->file->header().wake;
     const bool persisted = self.options.horizon == horizon::persisted;
-    const log::waiting_place place{self.of->control.get(), persisted ? &wake.persisted : &wake.committed, 0,
-                                   self.options.horizon, &self.lease};
+    const log::waiting_place place{self.of->control.get(),
+                                   persisted ? &wake.persisted : &wake.committed,
+                                   0,
+                                   self.options.horizon,
+                                   &self.registration.lease(),
+                                   self.of->copy_up != nullptr};
     return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
                          [&self] { self.keep_registered(); }, place, self.options, timeout);
 }
@@ -219,16 +225,14 @@ cursor_lag merged_cursor::lag() const noexcept {
 }
 
 bool merged_cursor::registered() const noexcept {
-    return impl_->lease.held();
+    return impl_->registration.held();
 }
 
 result<merged_cursor> reader::follow_all(const cursor_options& options) const {
     if (std::holds_alternative<at_offset>(options.start))
         return base::failure(errc::invalid_argument, "{}: a cursor over all regions has no offset to start at",
                              impl_->file->name());
-    auto state = std::make_unique<merged_cursor::impl>();
-    state->of = impl_;
-    state->options = options;
+    auto state = std::make_unique<merged_cursor::impl>(impl_, options);
     const std::uint64_t committed = base::load_acquire(state->stream_timestamp());
     // "Newest" is a timestamp, the same for every region: skipping each to its own end would show entry 103 without
     // 102.

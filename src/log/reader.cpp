@@ -87,6 +87,7 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
         return tl::unexpected(std::move(opened.error()));
     auto self = std::make_shared<impl>();
     self->file = std::move(*opened);
+    self->copy_up = log::copy_up_watch::make_if_needed(*self->file);
     self->epoch_at_open = self->file->epoch();
     const auto looked = self->file->ask([&]() -> result<void> {
         if (auto done = self->table.refresh(*self->file); !done)
@@ -149,6 +150,12 @@ control_state reader::control() const noexcept {
 }
 
 result<std::vector<registered_reader>> reader::registered() const {
+    const auto lost = [this] {
+        return failure(errc::control_lost, "{}: its control file was truncated; a writer makes another",
+                       impl_->file->name());
+    };
+    if (impl_->control->state() == control_state::lost)
+        return lost();
     return impl_->file->ask([&]() -> result<std::vector<registered_reader>> {
         const auto path = ipc::control_file::path_for(impl_->file->path());
         // Opened anew: the locks of the description that this process' cursors hold do not conflict with themselves.
@@ -159,7 +166,10 @@ result<std::vector<registered_reader>> reader::registered() const {
                 return std::vector<registered_reader>();
             return tl::unexpected(std::move(file.error()));
         }
-        return ipc::registered_readers(**file, (*file)->fd());
+        auto all = ipc::registered_readers(**file, (*file)->fd());
+        if ((*file)->lost())  // meanwhile: an empty table, or half of one, is no answer
+            return lost();
+        return all;
     });
 }
 

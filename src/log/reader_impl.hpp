@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ipc/reader_control.hpp"
+#include "src/log/copy_up_watch.hpp"
 #include "src/log/entry_walk.hpp"
 #include "src/log/region_table.hpp"
 #include "src/log/stream_file.hpp"
@@ -17,6 +18,7 @@ namespace pmemstream {
 /// Shared by a reader, its copies and its cursors.
 struct reader::impl {
     std::shared_ptr<log::stream_file> file;
+    std::unique_ptr<log::copy_up_watch> copy_up;  // null where it cannot happen
     std::shared_ptr<ipc::reader_control> control;
     std::uint64_t epoch_at_open = 0;
     bool unrecovered = false;  // entries are shown only with their CRC checked

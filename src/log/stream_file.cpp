@@ -41,9 +41,6 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
                                                        bool allow_network_filesystem) {
     std::shared_ptr<stream_file> self(new stream_file);
     self->name_ = file.string();
-    std::error_code no_directory;
-    const auto absolute = std::filesystem::absolute(file, no_directory);
-    self->path_ = no_directory ? self->name_ : absolute.string();
     const std::string& name = self->name_;
     const bool write = mode == medium::access::write;
     // O_NONBLOCK: a FIFO of that name must not hang the caller.
@@ -58,7 +55,11 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
                        S_ISDIR(st.st_mode) ? "directory" : "special file");
     if (auto fine = check_filesystem(self->fd(), name, allow_network_filesystem); !fine)
         return tl::unexpected(std::move(fine.error()));
+    std::error_code unknown;
+    const auto real = std::filesystem::canonical(file, unknown);
+    self->path_ = unknown ? std::filesystem::absolute(file, unknown).string() : real.string();
     self->owner_ = st.st_uid;
+    self->group_ = st.st_gid;
     self->file_mode_ = st.st_mode & 07777;
     self->device_ = st.st_dev;
     self->inode_ = st.st_ino;

@@ -26,10 +26,12 @@ public:
 
     /// As it was given, for messages.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    /// Absolute: the process may change its directory.
+    /// Absolute, because the process may change its directory, and without links, so that all who open the stream by
+    /// one name or another look for its control file in the same place.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] uid_t owner() const noexcept { return owner_; }
+    [[nodiscard]] gid_t group() const noexcept { return group_; }
     [[nodiscard]] mode_t file_mode() const noexcept { return file_mode_; }
     [[nodiscard]] std::uint64_t device() const noexcept { return device_; }
     [[nodiscard]] std::uint64_t inode() const noexcept { return inode_; }
@@ -86,6 +88,7 @@ private:
     std::string path_;
     base::unique_fd fd_;
     uid_t owner_ = 0;
+    gid_t group_ = 0;
     mode_t file_mode_ = 0;
     std::uint64_t device_ = 0;
     std::uint64_t inode_ = 0;

@@ -17,6 +17,7 @@ struct waiting_place {
     std::uint32_t door = 0;
     pmemstream::horizon horizon = pmemstream::horizon::committed;
     ipc::slot_lease* lease = nullptr;
+    bool look_again = false;  // something may end the wait of which no word tells: next() is to be asked every second
 };
 
 using steady = std::chrono::steady_clock;
@@ -51,23 +52,26 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
     if (!got || *got || timeout <= std::chrono::nanoseconds::zero())
         return got;
     const auto deadline = deadline_after(steady::now(), timeout);
-    const auto longest =
-        options.sleep_max == sleep_for_ever
-            ? sleep_for_ever
-            : std::clamp(options.sleep_max, std::chrono::nanoseconds(1), std::chrono::nanoseconds(1'000'000'000));
+    constexpr std::chrono::nanoseconds bound(1'000'000'000);
+    const auto longest = options.sleep_max == sleep_for_ever && !place.look_again
+                             ? sleep_for_ever
+                             : std::clamp(options.sleep_max, std::chrono::nanoseconds(1), bound);
+    const auto spin_once = place.look_again ? std::min(options.spin, bound) : options.spin;
     unsigned polls = 0;
     for (;;) {
         const auto now = steady::now();
-        const auto spin_until = std::min(deadline, deadline_after(now, options.spin));
+        const auto spin_until = std::min(deadline, deadline_after(now, spin_once));
         if (options.spin <= std::chrono::nanoseconds::zero() || !spin(watch(), spin_until)) {
             const auto left =
                 deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - steady::now();
             if (left <= std::chrono::nanoseconds::zero())
                 return next();
-            keep_registered();
-            place.lease->set_asleep(true);
-            place.control->sleep(*place.wake, place.door, place.horizon, watch(), std::min(left, longest), polls);
-            place.lease->set_asleep(false);
+            if (spin_once == options.spin) {
+                keep_registered();
+                place.lease->set_asleep(true);
+                place.control->sleep(*place.wake, place.door, place.horizon, watch(), std::min(left, longest), polls);
+                place.lease->set_asleep(false);
+            }
         }
         got = next();
         if (!got || *got)

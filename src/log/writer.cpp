@@ -67,7 +67,8 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     space = std::move(*computed);
     if (auto done = note_medium(take_over()); !done)
         return done;
-    control_path = ipc::control_file::path_for(file->path());
+    if (!options.without_control)
+        control_path = ipc::control_file::path_for(file->path());
     control_mode = options.control_mode.value_or(file->file_mode() & 0666);
     const bool fenced = identity.barrier_mode == static_cast<std::uint32_t>(format::barrier_mode::fence);
     bell.emplace(file->header().wake.committed, hot.doors, fenced);
@@ -82,8 +83,8 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
         // Without a control file readers poll: slower, and no reason not to write.
         (void)make_control_file();
     }
-    keeper.emplace(std::chrono::milliseconds(100), [this, tends = !options.without_control](unsigned tick) {
-        if (tends)
+    keeper.emplace(std::chrono::milliseconds(100), [this](unsigned tick) {
+        if (!control_path.empty())
             tend_control_file(tick);
         (void)flusher->tend(false);
     });

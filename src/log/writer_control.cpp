@@ -13,7 +13,14 @@ using base::store_release;
 
 result<void> writer::impl::make_control_file() {
     auto& nonce = file->header().identity.control_nonce;
-    auto made = ipc::control_file::adopt_or_create(control_path, bell->control() ? 0 : nonce, control_mode);
+    const auto earlier = bell->control();
+    auto made = ipc::control_file::adopt_or_create({.path = control_path,
+                                                    .nonce = earlier ? 0 : nonce,
+                                                    .mode = control_mode,
+                                                    .owner = file->owner(),
+                                                    .group = file->group(),
+                                                    .earlier = earlier.get()});
+    note_control(made ? result<void>() : tl::unexpected(made.error()));
     if (!made) {
         store_release(nonce, std::uint64_t{0});
         ring_everybody();
@@ -27,6 +34,11 @@ result<void> writer::impl::make_control_file() {
     store_release(nonce, value);
     ring_everybody();
     return {};
+}
+
+void writer::impl::note_control(result<void> made) {
+    const std::lock_guard guard(control_mutex);
+    control_made = std::move(made);
 }
 
 void writer::impl::ring_everybody() {
@@ -61,6 +73,23 @@ void writer::impl::tend_control_file(unsigned tick) {
     }
     if (tick % 10 == 0)
         ipc::reclaim_slots(*control);
+}
+
+control_state writer::control() const noexcept {
+    if (!impl_->usable() || impl_->control_path.empty())
+        return control_state::absent;
+    const auto control = impl_->bell->control();
+    const std::lock_guard guard(impl_->control_mutex);
+    if (!impl_->control_made)
+        return control_state::refused;
+    return control && control->lost() ? control_state::lost : control_state::attached;
+}
+
+result<void> writer::control_status() const {
+    if (!impl_->usable())
+        return {};
+    const std::lock_guard guard(impl_->control_mutex);
+    return impl_->control_made;
 }
 
 }  // namespace pmemstream

@@ -65,8 +65,10 @@ struct writer::impl {
     std::optional<durability::flusher> flusher;
     durability_policy policy;
     bool all_durable = false;  // every append returns at persisted
-    std::string control_path;
+    std::string control_path;  // empty: none is wanted
     mode_t control_mode = 0600;
+    mutable std::mutex control_mutex;
+    result<void> control_made;       // how the last attempt ended; under control_mutex
     std::mutex table_mutex;          // the housekeeper walks the table while a segment may be added
     unsigned next_control_tick = 0;  // these two are the housekeeper's
     unsigned control_pause = 1;
@@ -80,6 +82,7 @@ struct writer::impl {
     [[nodiscard]] result<void> take_over();
     [[nodiscard]] result<void> note_medium(result<void> done);
     [[nodiscard]] result<void> make_control_file();
+    void note_control(result<void> made);
     void tend_control_file(unsigned tick);
     void ring_everybody();
     [[nodiscard]] int start_background();

@@ -20,6 +20,7 @@ void kill_model::take(const report& told) {
         case report_kind::about_to_allocate:
         case report_kind::about_to_free:
         case report_kind::about_to_clear:
+        case report_kind::about_to_persist:
         case report_kind::about_to_close:
             pending_ = told;
             return;
@@ -33,6 +34,10 @@ void kill_model::take(const report& told) {
             closing_ = closing::unclean;
             break;
         }
+        case report_kind::persisted:
+            require(told.value >= newest_timestamp_, "persisted up to {}, while {} was appended", told.value,
+                    newest_timestamp_);
+            break;
         case report_kind::closed:
             closing_ = closing::clean;
             break;
@@ -72,7 +77,7 @@ void kill_model::writer_died(bool point_is_known, bool epoch_was_stored) {
         closing_ = !point_is_known ? closing::either : epoch_was_stored ? closing::unclean : closing_;
     } else if (pending_->kind == report_kind::about_to_close) {
         closing_ = point_is_known ? closing_ : closing::either;
-    } else {
+    } else if (pending_->kind != report_kind::about_to_persist) {
         require(!undecided_, "a writer went on before it was looked what the one before it left half done");
         undecided_ = pending_;
         // A number is used once: whether a half-done append is there is found out by what it wrote.

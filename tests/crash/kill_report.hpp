@@ -18,6 +18,7 @@ enum class report_kind : std::uint32_t {
     about_to_allocate,  ///< region
     about_to_free,      ///< region
     about_to_clear,     ///< region
+    about_to_persist,
     about_to_close,
     // After it returned:
     opened,     ///< number: recovery_report::state, value: epoch
@@ -25,6 +26,7 @@ enum class report_kind : std::uint32_t {
     allocated,  ///< region; value: generation
     freed,      ///< region
     cleared,    ///< region; value: generation
+    persisted,  ///< value: everything up to this timestamp
     closed,
     // A look at the whole stream:
     look_begins,

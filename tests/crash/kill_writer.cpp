@@ -12,6 +12,7 @@
 #include <pmemstream/pmemstream.hpp>
 
 #include <unistd.h>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -35,7 +36,14 @@ public:
 
     void open() {
         tell({report_kind::about_to_open});
-        writer_ = must(writer::open(file_, {.control_mode = {}, .without_control = true}));
+        // Some persist each entry before they report it, some in the background too, most when they are told.
+        writer_options options;
+        options.without_control = random_() % 8 != 0;
+        if (random_() % 4 == 0)
+            options.returns_at = horizon::persisted;
+        if (random_() % 4 == 0)
+            options.policy.every = std::chrono::milliseconds(1);
+        writer_ = must(writer::open(file_, options));
         tell({report_kind::opened, 0, static_cast<std::uint64_t>(writer_->recovery().found), writer_->info().epoch});
         live_.clear();
         for (const auto& r : must(writer_->regions()))
@@ -127,15 +135,28 @@ private:
             reserve(1 + random_() % 4);
         } else if (what == "batch") {
             append(2 + random_() % 5);
+        } else if (what == "persist") {
+            append(1);
+            persist();
         } else {
             const auto chance = random_() % 100;
             if (chance < 12)
                 append(2 + random_() % 4);
             else if (chance < 22)
                 reserve(1 + random_() % 3);
+            else if (chance < 28)
+                persist();
             else
                 append(1);
         }
+    }
+
+    void persist() {
+        tell({report_kind::about_to_persist});
+        const auto upto = writer_->committed();
+        if (!must(writer_->wait_persisted(upto)) || writer_->persisted() < upto)
+            give_up("what was waited for is not persisted");
+        tell({report_kind::persisted, 0, 0, to_uint(upto)});
     }
 
     live_region& any() { return live_[random_() % live_.size()]; }

@@ -7,6 +7,7 @@
 #include "tests/support/region_churn.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/test_numbers.hpp"
+#include "tests/threads/team.hpp"
 
 #include <pmemstream/pmemstream.hpp>
 
@@ -24,34 +25,6 @@ using namespace pmemstream::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Threads whose failures are told when all have ended.
-class team {
-public:
-    void add(std::function<void()> work) {
-        threads_.emplace_back([this, work = std::move(work)] {
-            try {
-                work();
-            } catch (const std::exception& e) {
-                const std::lock_guard lock(mutex_);
-                failures_ += std::string(e.what()) + "\n";
-                failed = true;
-            }
-        });
-    }
-    [[nodiscard]] std::string join() {
-        for (auto& t : threads_)
-            t.join();
-        threads_.clear();
-        return failures_;
-    }
-    std::atomic<bool> failed{false};
-
-private:
-    std::mutex mutex_;
-    std::string failures_;
-    std::vector<std::thread> threads_;
-};
 
 cursor_options doorbell_only() {
     cursor_options options;

@@ -1,4 +1,5 @@
 // pmemstream-inspect dump: formats, and where it begins and ends.
+#include "tests/support/expect.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/tools/process.hpp"
 
@@ -134,6 +135,31 @@ TEST_CASE("json: one object per entry, text where it is UTF-8, base64 where not"
     CHECK(label.starts_with('#'));
     CHECK(run(dump(dir / "s", {"-r", label})).out == "x\n");
     CHECK(run(dump(dir / "s", {"--json"})).out == run(dump(dir / "s", {"--format", "json"})).out);
+}
+
+TEST_CASE("an unnamed region and one that is named like its label are told apart everywhere") {
+    const temp_dir dir;
+    {
+        REQUIRE(create(dir / "s", {.stream_bytes = 1 << 20}));
+        const auto writer = must(writer::open(dir / "s"));
+        const auto unnamed = must(writer->allocate(10'000));
+        const auto named = must(writer->allocate(10'000, "#1"));
+        const auto channel = must(writer->allocate(10'000, "#go"));
+        REQUIRE(unnamed.generation() == 1);
+        for (const auto& [where, text] : {std::pair(unnamed, 'u'), std::pair(named, 'n'), std::pair(channel, 'c')})
+            must(writer->append(where, std::as_bytes(std::span(&text, 1))));
+    }
+    CHECK(run(dump(dir / "s", {"--with-regions"})).out == "#1\tu\n##1\tn\n##go\tc\n");
+    const auto lines = split_lines(run(dump(dir / "s", {"--json"})).out);
+    REQUIRE(lines.size() == 3);
+    CHECK(json::parse(lines[0])["region"] == "#1");
+    CHECK(json::parse(lines[1])["region"] == "##1");
+    CHECK(run(dump(dir / "s", {"-r", "#1"})).out == "u\n");
+    CHECK(run(dump(dir / "s", {"-r", "##1"})).out == "n\n");
+    CHECK(run(dump(dir / "s", {"-r", "##go"})).out == "c\n");
+    CHECK(run(dump(dir / "s", {"-r", "#go"})).out == "c\n");
+    CHECK(run(dump(dir / "s", {"-r", "#2"})).status() == 4);
+    CHECK(json::parse(run({inspect_tool, "regions", dir / "s", "--json", "-r", "##1"}).out)[0]["name"] == "#1");
 }
 
 TEST_CASE("hex shows every byte") {

@@ -57,15 +57,48 @@ TEST_CASE("a file that grew goes on where it was") {
     CHECK(run({write_tool, dir / "s", "--resume", dir / "input"}).status() == 0);
     CHECK(run({write_tool, dir / "s", "--resume", dir / "input"}).status() == 0);
     CHECK(entries_of(dir / "s") == std::vector<std::string>{"a", "b"});
-    write_text(dir / "input", "a\nb\nc\nlast");
+    write_text(dir / "input", "a\nb\nc\n");
     CHECK(run({write_tool, dir / "s", "--resume", dir / "input"}).status() == 0);
-    CHECK(run({write_tool, dir / "s", "--resume", dir / "input"}).status() == 0);
-    CHECK(entries_of(dir / "s") == std::vector<std::string>{"a", "b", "c", "last"});
-    // The last line was no whole line then: to go on would be a guess.
-    write_text(dir / "input", "a\nb\nc\nlast line\n");
-    const auto got = run({write_tool, dir / "s", "--resume", dir / "input"});
-    CHECK(got.status() == 7);
-    CHECK(got.says("line 4"));
+    CHECK(entries_of(dir / "s") == std::vector<std::string>{"a", "b", "c"});
+}
+
+TEST_CASE("a last line is left until it has its newline, in whatever pieces it is written") {
+    const temp_dir dir;
+    for (const std::string text : {"a\nb", "a\nbe", "a\nbeta"}) {
+        write_text(dir / "input", text);
+        const auto got = run({write_tool, dir / "s", "--resume", dir / "input"});
+        CHECK(got.status() == 0);
+        CHECK(got.says("line 2 has no newline yet"));
+        CHECK(entries_of(dir / "s") == std::vector<std::string>{"a"});
+    }
+    write_text(dir / "input", "a\nbeta\n");
+    const auto whole = run({write_tool, dir / "s", "--resume", dir / "input"});
+    CHECK(whole.status() == 0);
+    CHECK(whole.err.empty());
+    CHECK(entries_of(dir / "s") == std::vector<std::string>{"a", "beta"});
+}
+
+TEST_CASE("a last line without newline that the region holds already is no reason to refuse the file") {
+    const temp_dir dir;
+    CHECK(run({write_tool, dir / "s"}, {.input = "a\nlast"}).status() == 0);
+    write_text(dir / "input", "a\nlast");
+    const auto same = run({write_tool, dir / "s", "--resume", dir / "input"});
+    CHECK(same.status() == 0);
+    CHECK(same.err.empty());
+    // An entry cannot grow.
+    write_text(dir / "input", "a\nlast line\n");
+    const auto grown = run({write_tool, dir / "s", "--resume", dir / "input"});
+    CHECK(grown.status() == 7);
+    CHECK(grown.says("line 2"));
+    CHECK(entries_of(dir / "s") == std::vector<std::string>{"a", "last"});
+}
+
+TEST_CASE("a last line without newline from a pipe is appended when the pipe ends") {
+    const temp_dir dir;
+    const auto got = shell("$WRITE '" + (dir / "s").string() + "' --resume <(printf 'a\\nlast')");
+    CHECK(got.status() == 0);
+    CHECK(got.err.empty());
+    CHECK(entries_of(dir / "s") == std::vector<std::string>{"a", "last"});
 }
 
 TEST_CASE("a region is resumed by its own entries, whatever others hold") {

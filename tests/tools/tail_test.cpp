@@ -298,3 +298,42 @@ TEST_CASE("it writes nothing, and does without the right to write anything") {
     CHECK(refused.says("Permission denied"));
     CHECK(writer.wait().status() == 0);
 }
+
+TEST_CASE("on the persisted horizon an entry is shown when it survives a loss of power, and not before") {
+    const temp_dir dir;
+    running plain({write_tool, dir / "s", "-r", "r"});
+    plain.send("not persisted\n");
+    running all(follow(dir / "s", {"--from", "start"}));
+    running safe(follow(dir / "s", {"--from", "start", "--horizon", "persisted", "-r", "r"}));
+    CHECK(all.line() == "not persisted");
+    const words dump{inspect_tool, "dump", dir / "s", "--horizon"};
+    const auto dumped = [&](const char* horizon) {
+        auto with = dump;
+        with.emplace_back(horizon);
+        return run(with).out;
+    };
+    CHECK(dumped("committed") == "not persisted\n");
+    CHECK(dumped("persisted").empty());
+    CHECK(plain.wait().status() == 0);  // closing persists
+    CHECK(safe.line() == "not persisted");
+    CHECK(dumped("persisted") == "not persisted\n");
+    SUBCASE("each at once") {
+        running durable({write_tool, dir / "s", "-r", "r", "--durable"});
+        for (int i = 0; i < 20; ++i) {
+            durable.send(std::to_string(i) + "\n");
+            CHECK(safe.line() == std::to_string(i));
+        }
+        CHECK(durable.wait().status() == 0);
+    }
+    SUBCASE("every few milliseconds") {
+        running often({write_tool, dir / "s", "-r", "r", "--persist-every", "2"});
+        for (int i = 0; i < 20; ++i) {
+            often.send(std::to_string(i) + "\n");
+            CHECK(safe.line() == std::to_string(i));
+        }
+        CHECK(often.wait().status() == 0);
+    }
+    CHECK(run({write_tool, dir / "s", "--durable", "--persist-every", "2"}).status() == 1);
+    CHECK(run({write_tool, dir / "s", "--persist-every", "0"}).status() == 1);
+    CHECK(run({inspect_tool, "dump", dir / "s", "--horizon", "sometime"}).status() == 1);
+}

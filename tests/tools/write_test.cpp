@@ -72,15 +72,52 @@ TEST_CASE("stream and region are made as the command line says") {
     CHECK((st.st_mode & 07777) == 0640);
 }
 
-TEST_CASE("without sizes a stream has 64 MiB and its first region all of it") {
+TEST_CASE("without sizes a stream has 64 MiB, and each region half of what the others left") {
     const temp_dir dir;
-    CHECK(run({write_tool, dir / "s"}, {.input = "x\n"}).status() == 0);
-    const auto info = reader::open(dir / "s")->info();
-    CHECK(info.stream_bytes == 64 << 20);
-    CHECK(info.free_bytes == 0);
+    std::uint64_t left = 64 << 20;
+    for (const std::string name : {"main", "second", "third", "fourth"}) {
+        CHECK(run({write_tool, dir / "s", "-r", name}, {.input = "x\n"}).status() == 0);
+        const auto info = reader::open(dir / "s")->info();
+        CHECK(info.stream_bytes == 64 << 20);
+        CHECK(info.free_bytes <= left / 2);
+        CHECK(info.free_bytes > left / 2 - 16 * 4096);
+        left = info.free_bytes;
+    }
+}
+
+TEST_CASE("a last block is not halved, and when it is taken there is no room") {
+    const temp_dir dir;
+    CHECK(run({write_tool, dir / "s", "--size", "1M", "--block-size", "512K"}, {.input = "x\n"}).status() == 0);
+    CHECK(reader::open(dir / "s")->info().free_bytes == 0);
     const auto second = run({write_tool, dir / "s", "-r", "other"}, {.input = "x\n"});
     CHECK(second.status() == 5);
     CHECK(second.says("no room for a region \"other\""));
+}
+
+TEST_CASE("the control file gets the mode that is asked for, or the stream's") {
+    const temp_dir dir;
+    const auto mode = [&] {
+        struct stat st {};
+        REQUIRE(::stat((dir / "s.ctl").c_str(), &st) == 0);
+        return st.st_mode & 07777;
+    };
+    CHECK(run({write_tool, dir / "s", "--mode", "0750"}).status() == 0);
+    CHECK(mode() == 0640);
+    CHECK(run({write_tool, dir / "s", "--control-mode", "666"}).status() == 0);
+    CHECK(mode() == 0666);
+    CHECK(run({write_tool, dir / "s"}).status() == 0);
+    CHECK(mode() == 0640);
+}
+
+TEST_CASE("when there can be no control file, it says so in one line and writes all the same") {
+    const temp_dir dir;
+    write_text(dir / "s.ctl", "precious");
+    const auto got = run({write_tool, dir / "s"}, {.input = "x\n"});
+    CHECK(got.status() == 0);
+    CHECK(got.says("s.ctl: "));
+    CHECK(split_lines(got.err).size() == 1);
+    CHECK(entries_of(dir / "s") == std::vector<std::string>{"x"});
+    CHECK(read_text(dir / "s.ctl") == "precious");
 }
 
 TEST_CASE("a full region ends it with status 5, and tells how much was appended") {
@@ -95,6 +132,7 @@ TEST_CASE("a full region ends it with status 5, and tells how much was appended"
     CHECK(got.says("region \"main\""));
     CHECK(got.says("line " + std::to_string(entries.size() + 1)));
     CHECK(got.says(std::to_string(entries.size()) + " entries"));
+    CHECK(got.says("other regions can have "));
     CHECK(reader::open(dir / "s")->info().clean);
 }
 
@@ -118,6 +156,35 @@ TEST_CASE("whole files, one entry each") {
     write_text(dir / "d", large);
     CHECK(run({write_tool, dir / "s", "--files", dir / "a", dir / "b", dir / "c", dir / "d"}).status() == 0);
     CHECK(entries_of(dir / "s") == std::vector<std::string>{"alpha\nbeta\n", "", binary, large});
+}
+
+TEST_CASE("a signal ends it while it waits for somebody to write to a FIFO") {
+    for (const std::string option : {"--files", "--resume"}) {
+        const temp_dir dir;
+        REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+        running tool({write_tool, dir / "s", option, dir / "fifo"});
+        while (!reader::open(dir / "s") || !reader::open(dir / "s")->writer().alive)
+            ::usleep(500);
+        tool.kill(SIGTERM);
+        CHECK(tool.wait().status() == 128 + SIGTERM);
+        CHECK(reader::open(dir / "s")->info().clean);
+    }
+}
+
+TEST_CASE("a FIFO that is written to later is read to its end") {
+    for (const std::string option : {"--files", "--resume"}) {
+        const temp_dir dir;
+        REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+        running tool({write_tool, dir / "s", option, dir / "fifo"});
+        while (!reader::open(dir / "s") || !reader::open(dir / "s")->writer().alive)
+            ::usleep(500);
+        // Opened before anything is written to it, so that the tool waits on a FIFO with a writer too.
+        CHECK(shell("exec > '" + (dir / "fifo").string() + "'; printf 'a\\n'; sleep 0.05; printf 'b\\nc'").status() ==
+              0);
+        CHECK(tool.wait().status() == 0);
+        CHECK(entries_of(dir / "s") ==
+              (option == "--files" ? std::vector<std::string>{"a\nb\nc"} : std::vector<std::string>{"a", "b", "c"}));
+    }
 }
 
 TEST_CASE("a missing file is noticed before anything is made") {

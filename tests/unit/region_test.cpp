@@ -49,6 +49,19 @@ TEST_CASE("regions of different sizes are listed in order of allocation, with wh
     }
 }
 
+TEST_CASE("a cleared region is the last in order of allocation") {
+    small_stream stream;
+    const auto to = stream.write();
+    const region a = must(to->allocate(16, "a"));
+    must(to->allocate(16, "b"));
+    const region fresh = must(to->clear(a));
+    must(to->allocate(16, "c"));
+    for (const auto& regions : {must(to->regions()), must(stream.read().regions())}) {
+        CHECK(names_of(regions) == texts{"b", "a", "c"});
+        CHECK(regions[1].handle == fresh);
+    }
+}
+
 TEST_CASE("a region is found by its name while it lives, and a nameless one never") {
     small_stream stream;
     const auto to = stream.write();

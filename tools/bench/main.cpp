@@ -41,12 +41,12 @@ nlohmann::json to_json(const bench::row& r) {
 }
 
 void print_header() {
-    fmt::print("{:<9} {:<20} {:>7}  {:>10} {:>10} {:>10}  {:>10}  {:>6}  {}\n", "workload", "variant", "payload",
+    fmt::print("{:<9} {:<24} {:>7}  {:>10} {:>10} {:>10}  {:>10}  {:>6}  {}\n", "workload", "variant", "payload",
                "median", "min", "max", "limit", "ratio", "goal");
 }
 
 void print(const bench::row& r) {
-    fmt::print("{:<9} {:<20} {:>7}  {:>10.1f} {:>10.1f} {:>10.1f}  {:>10.1f}  {:>6.2f}  {}  {}\n", r.workload,
+    fmt::print("{:<9} {:<24} {:>7}  {:>10.1f} {:>10.1f} {:>10.1f}  {:>10.1f}  {:>6.2f}  {}  {}\n", r.workload,
                r.variant, r.payload_bytes, r.median, r.min, r.max, r.limit_median, r.ratio,
                r.goal > 0 ? fmt::format("<= {:.2f}{}", r.goal, r.missed() ? " missed" : "") : std::string("-"), r.unit);
     std::fflush(stdout);
@@ -58,20 +58,24 @@ int main(int argc, char** argv) {
     CLI::App app{
         "Measures pmemstream beside the limit of this machine: a raw loop over the same file, in the same run.\n\n"
         "Workloads: append (cost of a committed append), read (a cursor's walk), latency (an echo through two streams\n"
-        "between two spinning processes). Without any, all of them run. The ratio is the median of the ratios of\n"
+        "between two spinning processes), durable (appends that wait for persisted: as on persistent memory, and on a\n"
+        "disk), open (opening a stream whose writer was killed). Without any, all of them run. The ratio is the median "
+        "of the ratios of\n"
         "neighbouring repetitions of the thing and its limit; a goal is the greatest ratio that is fine.",
         "pmemstream-bench"};
     app.set_version_flag("--version", PMEMSTREAM_VERSION);
     std::vector<std::string> workloads;
     bench::settings how;
-    std::string file, json_file;
+    std::string file, disk_file, json_file;
     std::vector<int> cpus;
     bool check = false;
-    app.add_option("WORKLOAD", workloads, "append, read, latency")->check(CLI::IsMember({"append", "read", "latency"}));
-    app.add_option("--size", how.sizes, "payload sizes in bytes (append: 8,64,256,1024; read and latency: 64)")
+    app.add_option("WORKLOAD", workloads, "append, read, latency, durable, open")
+        ->check(CLI::IsMember({"append", "read", "latency", "durable", "open"}));
+    app.add_option("--size", how.sizes, "payload sizes in bytes (append: 8,64,256,1024; others: 64)")
         ->delimiter(',')
         ->check(CLI::Range(1, 1 << 20));
     app.add_option("--file", file, "path of the streams to make (and remove); default in /dev/shm");
+    app.add_option("--disk-file", disk_file, "the same for what is to reach a disk; default in /var/tmp");
     app.add_option("--cpu", cpus,
                    "CPUs for the measured thread and the second process (default 0,1 where there are two)")
         ->delimiter(',')
@@ -84,6 +88,7 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
 
     how.file = file.empty() ? fmt::format("/dev/shm/pmemstream-bench-{}", ::getpid()) : file;
+    how.disk_file = disk_file.empty() ? fmt::format("/var/tmp/pmemstream-bench-{}", ::getpid()) : disk_file;
     const bool two_cpus = ::sysconf(_SC_NPROCESSORS_ONLN) >= 2;
     how.cpu = !cpus.empty() ? cpus[0] : two_cpus ? 0 : -1;
     how.other_cpu = cpus.size() > 1 ? cpus[1] : two_cpus ? 1 : -1;
@@ -111,6 +116,8 @@ int main(int argc, char** argv) {
         run("append", bench::run_append, {8, 64, 256, 1024});
         run("read", bench::run_read, {64});
         run("latency", bench::run_latency, {64});
+        run("durable", bench::run_durable, {64});
+        run("open", bench::run_open, {64});
     } catch (const std::exception& e) {
         fmt::print(stderr, "pmemstream-bench: {}\n", e.what());
         return 4;

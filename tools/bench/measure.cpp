@@ -56,4 +56,12 @@ void pin(int cpu) {
         throw std::system_error(errno, std::generic_category(), "pinning to a CPU");
 }
 
+void unpin() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        CPU_SET(cpu, &set);
+    (void)::sched_setaffinity(0, sizeof set, &set);
+}
+
 }  // namespace bench

@@ -15,7 +15,8 @@ namespace bench {
 using clock = std::chrono::steady_clock;
 
 struct settings {
-    std::filesystem::path file;  ///< base name of the streams
+    std::filesystem::path file;       ///< base name of the streams
+    std::filesystem::path disk_file;  ///< the same where a sync reaches a disk
     std::vector<std::uint64_t> sizes;
     unsigned repetitions = 11;
     int cpu = -1;        ///< of the measured thread; -1: not pinned
@@ -51,6 +52,8 @@ void measure_pairs(row& into, unsigned repetitions, const std::function<double()
                    const std::function<double()>& limit);
 
 void pin(int cpu);
+/// Any CPU again: for what runs many threads.
+void unpin();
 
 /// Keeps the compiler from dropping the computation of a value.
 inline void keep(std::uint64_t value) noexcept {
@@ -61,5 +64,7 @@ inline void keep(std::uint64_t value) noexcept {
 [[nodiscard]] std::vector<row> run_append(const settings& how);
 [[nodiscard]] std::vector<row> run_read(const settings& how);
 [[nodiscard]] std::vector<row> run_latency(const settings& how);
+[[nodiscard]] std::vector<row> run_durable(const settings& how);
+[[nodiscard]] std::vector<row> run_open(const settings& how);
 
 }  // namespace bench

@@ -44,17 +44,17 @@ std::string read_frame_header(std::span<const std::byte, frame_header_bytes> fro
     const std::uint64_t kind = take(from.subspan(4, 4));
     const std::uint64_t name_bytes = take(from.subspan(8, 4));
     const std::uint64_t body_bytes = take(from.subspan(12, 4));
-    if (kind < 1 || kind > 3)
+    if (kind < 1 || kind > 5)
         return fmt::format("a frame of unknown kind {}", kind);
     to = {static_cast<frame_kind>(kind), static_cast<std::uint32_t>(name_bytes),
           static_cast<std::uint32_t>(body_bytes)};
     if (name_bytes > (to.kind == frame_kind::stream ? 0 : region_name_bytes_max))
         return fmt::format("a name of {} bytes; it has at most {}", name_bytes,
                            to.kind == frame_kind::stream ? 0 : region_name_bytes_max);
-    if (to.kind == frame_kind::entry && body_bytes > payload_bytes_max)
+    if (is_entry(to.kind) && body_bytes > payload_bytes_max)
         return fmt::format("an entry of {} bytes; it has at most {}", body_bytes, payload_bytes_max);
-    const std::uint64_t fixed = to.kind == frame_kind::region ? 8 : 16;
-    if (to.kind != frame_kind::entry && body_bytes != fixed)
+    const std::uint64_t fixed = to.kind == frame_kind::stream ? 16 : 8;
+    if (!is_entry(to.kind) && body_bytes != fixed)
         return fmt::format("a body of {} bytes in a frame of kind {}, which has {}", body_bytes, kind, fixed);
     return {};
 }
@@ -65,12 +65,12 @@ std::string check_frame_name(std::string_view name) {
     return {};
 }
 
-std::string entry_frame_head(std::string_view region_name, std::uint32_t payload_bytes) {
-    return head(frame_kind::entry, region_name, payload_bytes);
+std::string entry_frame_head(frame_region of, std::uint32_t payload_bytes) {
+    return head(of.unnamed ? frame_kind::unnamed_entry : frame_kind::entry, of.name, payload_bytes);
 }
 
-std::string region_frame(std::string_view region_name, std::uint64_t region_bytes) {
-    std::string frame = head(frame_kind::region, region_name, 8);
+std::string region_frame(frame_region of, std::uint64_t region_bytes) {
+    std::string frame = head(of.unnamed ? frame_kind::unnamed_region : frame_kind::region, of.name, 8);
     put(frame, region_bytes, 8);
     return frame;
 }

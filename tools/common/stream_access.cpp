@@ -8,11 +8,19 @@
 namespace pmemstream::tools {
 
 std::string label_of(const region_info& info) {
-    return info.name.empty() ? fmt::format("#{}", info.handle.generation()) : info.name;
+    if (info.name.empty())
+        return fmt::format("#{}", info.handle.generation());
+    return info.name.starts_with('#') ? "#" + info.name : info.name;
 }
 
 std::optional<region_info> find_region(const reader& from, std::string_view label) {
-    const auto named = from.find(label);
+    if (const auto generation = label.starts_with('#') ? parse_number(label.substr(1)) : std::nullopt) {
+        for (auto& info : need(from.regions()))
+            if (info.name.empty() && info.handle.generation() == *generation)
+                return info;
+        return std::nullopt;
+    }
+    const auto named = from.find(label.starts_with("##") ? label.substr(1) : label);
     if (!named && named.error().code() != errc::not_found)
         fail(named.error());
     if (named) {
@@ -22,12 +30,6 @@ std::optional<region_info> find_region(const reader& from, std::string_view labe
             return std::nullopt;
         return need(std::move(info));
     }
-    const auto generation = label.starts_with('#') ? parse_number(label.substr(1)) : std::nullopt;
-    if (!generation)
-        return std::nullopt;
-    for (auto& info : need(from.regions()))
-        if (info.name.empty() && info.handle.generation() == *generation)
-            return info;
     return std::nullopt;
 }
 

@@ -43,10 +43,11 @@ private:
 };
 
 /// Where the last `count` entries begin. There is no way back from the end: it goes over all headers.
-start_at last_entries(const reader& from, const std::optional<region>& where, std::uint64_t count) {
+start_at last_entries(const reader& from, const std::optional<region>& where, horizon horizon, std::uint64_t count) {
     if (count == 0)
         return from_newest{};
     cursor_options how;
+    how.horizon = horizon;
     how.registered = false;
     any_cursor all(from, where, how);
     std::vector<timestamp> seen;  // a ring
@@ -100,12 +101,16 @@ private:
 void follower::begin() {
     cursor_options how;
     how.check_crc = true;
+    how.horizon = options_.horizon;
     count_ = options_.count;
     if (options_.region)
         region_ = need_region(from_, *options_.region);
     const auto where = region_ ? std::optional(region_->handle) : std::nullopt;
     // Else a dump might run after a fast writer for ever.
-    upto_ = region_ ? region_->committed : from_.committed();
+    if (options_.horizon == horizon::persisted)
+        upto_ = region_ ? region_->persisted : from_.persisted();
+    else
+        upto_ = region_ ? region_->committed : from_.committed();
     switch (options_.from) {
         case start::oldest:
             break;
@@ -120,7 +125,7 @@ void follower::begin() {
             break;
         case start::standard:
             if (options_.command == inspect_command::tail) {
-                how.start = last_entries(from_, where, options_.count.value_or(tail_entries));
+                how.start = last_entries(from_, where, options_.horizon, options_.count.value_or(tail_entries));
                 count_.reset();
             }
             break;
@@ -154,6 +159,7 @@ void follower::go_on_after(const error& why) {
     region_ = std::move(found);
     cursor_options how;
     how.check_crc = true;
+    how.horizon = options_.horizon;
     cursor_.emplace(from_, region_->handle, how);
 }
 

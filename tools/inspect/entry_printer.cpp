@@ -1,7 +1,6 @@
 #include "tools/inspect/entry_printer.hpp"
 
 #include "tools/common/exit_code.hpp"
-#include "tools/common/frames.hpp"
 #include "tools/common/stream_access.hpp"
 #include "tools/common/text.hpp"
 
@@ -12,9 +11,12 @@
 namespace pmemstream::tools {
 
 void entry_printer::announce(const region_info& info) {
-    const auto [known, added] = labels_.emplace(info.handle.generation(), label_of(info));
+    const bool unnamed = info.name.empty();
+    const auto label = label_of(info);
+    const auto [known, added] =
+        known_.try_emplace(info.handle.generation(), names{label, unnamed ? label : info.name, unnamed});
     if (added && options_.format == entry_format::frames)
-        out_.put(region_frame(known->second, info.size_bytes));
+        out_.put(region_frame(known->second.frame(), info.size_bytes));
 }
 
 void entry_printer::begin() {
@@ -30,8 +32,8 @@ void entry_printer::begin() {
         announce(region);
 }
 
-const std::string* entry_printer::label(region where) {
-    if (const auto known = labels_.find(where.generation()); known != labels_.end())
+const entry_printer::names* entry_printer::names_of(region where) {
+    if (const auto known = known_.find(where.generation()); known != known_.end())
         return &known->second;
     const auto info = from_.describe(where);
     if (!info && info.error().code() == errc::region_gone)
@@ -39,7 +41,7 @@ const std::string* entry_printer::label(region where) {
     if (!info)
         fail(info.error());
     announce(*info);
-    return &labels_.at(where.generation());
+    return &known_.at(where.generation());
 }
 
 bool entry_printer::show(const entry& shown) {
@@ -48,7 +50,7 @@ bool entry_printer::show(const entry& shown) {
             return false;
         fail(copied.error());
     }
-    const std::string* const region = label(shown.where());
+    const names* const region = names_of(shown.where());
     if (region == nullptr)
         return false;
     ++entries_;
@@ -59,18 +61,18 @@ bool entry_printer::show(const entry& shown) {
             if (options_.with_timestamps)
                 out_.print("{}\t", to_uint(shown.timestamp()));
             if (options_.with_regions)
-                out_.print("{}\t", printable(*region));
+                out_.print("{}\t", printable(region->label));
             out_.put(text);
             out_.put("\n");
             break;
         case entry_format::hex:
-            show_hex(shown, *region);
+            show_hex(shown, region->label);
             break;
         case entry_format::json:
-            show_json(shown, *region);
+            show_json(shown, region->label);
             break;
         case entry_format::frames:
-            out_.put(entry_frame_head(*region, static_cast<std::uint32_t>(payload_.size())));
+            out_.put(entry_frame_head(region->frame(), static_cast<std::uint32_t>(payload_.size())));
             out_.put(text);
             break;
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tools/common/frames.hpp"
 #include "tools/common/output.hpp"
 #include "tools/inspect/options.hpp"
 
@@ -26,8 +27,17 @@ public:
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
 
 private:
-    /// What the region is called; null if it is gone.
-    [[nodiscard]] const std::string* label(region where);
+    /// What the region is called, by people and in frames.
+    struct names {
+        std::string label;
+        std::string in_frames;
+        bool unnamed = false;
+
+        [[nodiscard]] frame_region frame() const noexcept { return {in_frames, unnamed}; }
+    };
+
+    /// Null if the region is gone.
+    [[nodiscard]] const names* names_of(region where);
     void announce(const region_info& info);
     void show_hex(const entry& shown, const std::string& label);
     void show_json(const entry& shown, const std::string& label);
@@ -35,8 +45,8 @@ private:
     const reader& from_;
     const inspect_options& options_;
     output& out_;
-    std::unordered_map<std::uint64_t, std::string> labels_;  // by generation
-    std::vector<std::byte> payload_;                         // of the entry being shown, copied and then checked
+    std::unordered_map<std::uint64_t, names> known_;  // by generation
+    std::vector<std::byte> payload_;                  // of the entry being shown, copied and then checked
     std::uint64_t entries_ = 0;
     std::uint64_t bytes_ = 0;
 };

@@ -70,6 +70,7 @@ struct raw_options {
     std::string after;
     std::string count;
     std::string format = "text";
+    std::string horizon = "committed";
 };
 
 std::uint64_t number_option(const std::string& text, std::string_view option) {
@@ -82,11 +83,15 @@ std::uint64_t number_option(const std::string& text, std::string_view option) {
 void add_shared(CLI::App& command, inspect_options& to) {
     command.set_help_flag("-h,--help", "This text");
     command.add_option("STREAM", to.stream, "The stream's file")->required()->type_name("");
-    command.add_option("-r,--region", to.region, "Only this region: its name, or #GENERATION")->type_name("NAME");
     command.add_flag("--json", to.json, "For programs: JSON");
 }
 
+void add_region(CLI::App& command, inspect_options& to) {
+    command.add_option("-r,--region", to.region, "Only this region: its name, or #GENERATION")->type_name("NAME");
+}
+
 void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool tail) {
+    add_region(command, to);
     auto* const from = command
                            .add_option("--from", raw.from,
                                        "Begin with the oldest entry (start), behind the newest (end), or at the entry "
@@ -103,6 +108,11 @@ void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool 
     command.add_option("--format", raw.format, "How entries are shown (default: text)")
         ->check(CLI::IsMember({"text", "hex", "json", "frames"}).description(""))
         ->type_name("text|hex|json|frames");
+    command
+        .add_option("--horizon", raw.horizon,
+                    "committed: everything readers see (default); persisted: only what survives a loss of power")
+        ->check(CLI::IsMember({"committed", "persisted"}).description(""))
+        ->type_name("committed|persisted");
     command.add_flag("--with-timestamps", to.with_timestamps, "text: each line begins with the timestamp and a tab");
     command.add_flag("--with-regions", to.with_regions, "text: each line begins with the region and a tab");
 }
@@ -130,6 +140,7 @@ void finish(inspect_options& options, const raw_options& raw) {
                                                              {"json", entry_format::json},
                                                              {"frames", entry_format::frames}};
     options.format = formats.at(raw.format);
+    options.horizon = raw.horizon == "persisted" ? horizon::persisted : horizon::committed;
     if (options.json) {
         if (raw.format != "text" && raw.format != "json")
             fail(exit_code::usage, "--json excludes --format {} (see --help)", raw.format);
@@ -163,15 +174,20 @@ std::optional<inspect_options> parse_inspect_options(int argc, char** argv, outp
         return sub;
     };
     add("info", "What the stream is: format, size, state, writer", "", inspect_command::info);
-    add("regions", "The regions in a table, and a picture of the file", picture_footer, inspect_command::regions);
+    add_region(
+        *add("regions", "The regions in a table, and a picture of the file", picture_footer, inspect_command::regions),
+        options);
     add_entries(*add("dump", "The entries that are committed now, oldest first", dump_footer, inspect_command::dump),
                 options, raw, false);
     auto* const tail = add("tail", "The last entries; with -f also those to come", dump_footer, inspect_command::tail);
     add_entries(*tail, options, raw, true);
     tail->add_flag("-f,--follow", options.follow, "Go on with what is appended, each entry at once, until ended");
     tail->add_flag("--wait", options.wait, "Wait for the stream, and the region, to be made");
-    add("readers", "Registered cursors: alive, asleep, how far behind", "", inspect_command::readers);
-    add("verify", "Check everything: CRCs, and every rule of the format", verify_footer, inspect_command::verify);
+    add_region(*add("readers", "Registered cursors: alive, asleep, how far behind", "", inspect_command::readers),
+               options);
+    add_region(
+        *add("verify", "Check everything: CRCs, and every rule of the format", verify_footer, inspect_command::verify),
+        options);
     auto* const salvage = app.add_subcommand("salvage", "Copy every entry that verifies to a new stream");
     salvage->footer(std::string(salvage_footer) + exit_codes);
     salvage->callback([&options] { options.command = inspect_command::salvage; });

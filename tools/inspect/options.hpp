@@ -27,6 +27,7 @@ struct inspect_options {
     timestamp behind = timestamp::none;
     std::optional<std::uint64_t> count;
     entry_format format = entry_format::text;
+    pmemstream::horizon horizon = pmemstream::horizon::committed;
     bool with_timestamps = false;
     bool with_regions = false;
     bool follow = false;

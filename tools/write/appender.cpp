@@ -15,14 +15,18 @@ void appender::suggest_stream(std::uint64_t stream_bytes, std::uint64_t block_by
 }
 
 result<std::unique_ptr<writer>> appender::open_or_create() const {
-    auto opened = writer::open(options_.stream);
+    writer_options how;
+    how.control_mode = options_.control_mode;
+    how.returns_at = options_.durable ? horizon::persisted : horizon::committed;
+    how.policy.every = options_.persist_every;
+    auto opened = writer::open(options_.stream, how);
     if (opened || opened.error().code() != errc::not_found)
         return opened;
     auto created = create(options_.stream, options_.create);
     // Somebody else may have been faster; then theirs is the stream.
     if (!created && created.error().code() != errc::already_exists)
         return tl::unexpected(std::move(created.error()));
-    return writer::open(options_.stream);
+    return writer::open(options_.stream, how);
 }
 
 void appender::open() {
@@ -40,32 +44,31 @@ void appender::open() {
         if (!signals::sleep_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(20)))
             throw interrupted{signals::seen()};
     }
+    if (const auto control = writer_->control_status(); !control)
+        note("{}; waiting readers poll, and cannot register", control.error().message());
     if (const auto cut = writer_->recovery().regions_cut_before_whole_entries; cut != 0)
         note("{}: recovery cut {} region(s) before entries that look whole", options_.stream.string(), cut);
 }
 
-appender::target appender::allocate(std::string_view name, std::optional<std::uint64_t> size_hint) {
+appender::target appender::allocate(std::string_view name, std::string_view called,
+                                    std::optional<std::uint64_t> size_hint) {
     const auto info = writer_->info();
     // The extent's 64 identifying bytes come out of the free space too.
     constexpr std::uint64_t identity_bytes = 64;
     const std::uint64_t free = info.largest_free_bytes - std::min(info.largest_free_bytes, identity_bytes);
     if (free == 0)
         fail(exit_code::no_room, "{}: no room for a region \"{}\": all of the stream's {} are taken",
-             options_.stream.string(), printable(name), bytes_for_people(info.stream_bytes));
-    std::uint64_t bytes = free;
-    if (options_.region_bytes)
-        bytes = *options_.region_bytes;
-    else if (size_hint)
-        bytes = *size_hint;
-    else if (options_.source == source_kind::frames)
-        bytes = free / 2;  // others may follow, and nothing says how many
+             options_.stream.string(), printable(called), bytes_for_people(info.stream_bytes));
+    // Half of what is free: others may follow, and nothing says how many. Less than a block is not worth halving.
+    const std::uint64_t share = std::max(free / 2, std::min(free, info.block_bytes));
+    const std::uint64_t bytes = options_.region_bytes ? *options_.region_bytes : size_hint.value_or(share);
     const auto made = writer_->allocate(bytes, name);
     if (!made && made.error().code() == errc::too_large)
         fail(exit_code::no_room, "{}", made.error().message());
     if (!made)
         fail(made.error());
     const auto described = need(writer_->describe(*made));
-    return {std::string(name), *made, described.size_bytes, false};
+    return {std::string(called), *made, described.size_bytes, false};
 }
 
 appender::target& appender::region_named(std::string_view name, std::optional<std::uint64_t> size_hint) {
@@ -75,11 +78,17 @@ appender::target& appender::region_named(std::string_view name, std::optional<st
     if (const auto found = writer_->find(name)) {
         made = {std::string(name), *found, need(writer_->describe(*found)).size_bytes, true};
     } else if (found.error().code() == errc::not_found) {
-        made = allocate(name, size_hint);
+        made = allocate(name, name, size_hint);
     } else {
         fail(found.error());
     }
     return targets_.emplace(std::string(name), std::move(made)).first->second;
+}
+
+appender::target& appender::region_labelled(std::string_view label, std::optional<std::uint64_t> size_hint) {
+    if (const auto known = labelled_.find(label); known != labelled_.end())
+        return known->second;
+    return labelled_.emplace(std::string(label), allocate({}, label, size_hint)).first->second;
 }
 
 void appender::wait_for_turn() {
@@ -117,11 +126,13 @@ void appender::append(target& to, std::span<const std::byte> payload, std::strin
         return;
     }
     if (done.error().code() == errc::region_full)
-        fail(
-            exit_code::no_room,
-            "region_full: {} {} of {} bytes does not fit in region \"{}\" ({}, of which {} are left); {} were appended",
-            unit, number, payload.size(), printable(to.name), bytes_for_people(to.size_bytes),
-            bytes_for_people(need(writer_->describe(to.where)).free_bytes()), appended());
+        fail(exit_code::no_room,
+             "region_full: {} {} of {} bytes does not fit in region \"{}\" ({}, of which {} are left; other regions "
+             "can have {} "
+             "of the stream); {} were appended",
+             unit, number, payload.size(), printable(to.name), bytes_for_people(to.size_bytes),
+             bytes_for_people(need(writer_->describe(to.where)).free_bytes()),
+             bytes_for_people(writer_->info().free_bytes), appended());
     if (done.error().code() == errc::too_large)
         check_size(to, payload.size(), unit, number);
     fail(exit_code_of(done.error().code()), "{} {}: {}; {} were appended before it", unit, number,

@@ -22,7 +22,7 @@ public:
     explicit appender(const write_options& options) : options_(options) {}
 
     struct target {
-        std::string name;
+        std::string name;  ///< or label; for messages
         region where;
         std::uint64_t size_bytes = 0;
         bool was_there = false;  ///< before this run
@@ -35,6 +35,8 @@ public:
 
     /// `size_hint`: for a region that has to be allocated; the command line comes first.
     [[nodiscard]] target& region_named(std::string_view name, std::optional<std::uint64_t> size_hint = {});
+    /// The unnamed region that this run made for that label, made when it is first asked for.
+    [[nodiscard]] target& region_labelled(std::string_view label, std::optional<std::uint64_t> size_hint = {});
 
     /// Waits for its turn if there is a pace. `what`: for messages, such as "line 17".
     void append(target& to, std::span<const std::byte> payload, std::string_view unit, std::uint64_t number);
@@ -48,12 +50,14 @@ public:
 
 private:
     [[nodiscard]] result<std::unique_ptr<writer>> open_or_create() const;
-    [[nodiscard]] target allocate(std::string_view name, std::optional<std::uint64_t> size_hint);
+    [[nodiscard]] target allocate(std::string_view name, std::string_view called,
+                                  std::optional<std::uint64_t> size_hint);
     void wait_for_turn();
 
     write_options options_;
     std::unique_ptr<writer> writer_;
-    std::map<std::string, target, std::less<>> targets_;
+    std::map<std::string, target, std::less<>> targets_;   // by name
+    std::map<std::string, target, std::less<>> labelled_;  // by label
     progress progress_;
     std::optional<std::chrono::steady_clock::time_point> turn_;
     std::uint64_t entries_ = 0;

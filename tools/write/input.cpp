@@ -19,7 +19,9 @@ namespace {
 constexpr std::size_t first_bytes = 256 << 10;
 
 int open_to_read(const std::string& file) {
-    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    // O_NONBLOCK: to open a FIFO that nobody writes to would wait, with the signals blocked. fill() waits for what
+    // comes, and lets them in.
+    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         fail_with_errno(errno, printable(file));
     return fd;

@@ -57,13 +57,13 @@ std::uint64_t size_option(const std::string& text, std::string_view option) {
     return *size;
 }
 
-mode_t mode_option(const std::string& text) {
+mode_t mode_option(const std::string& text, std::string_view option) {
     unsigned mode = 0;
     const bool octal = !text.empty() && text.size() <= 5 && text.find_first_not_of("01234567") == std::string::npos;
     for (const char c : octal ? text : std::string())
         mode = mode * 8 + static_cast<unsigned>(c - '0');
     if (!octal || mode > 0777)
-        fail(exit_code::usage, "--mode {}: not an octal file mode from 0 to 0777", printable(text));
+        fail(exit_code::usage, "{} {}: not an octal file mode from 0 to 0777", option, printable(text));
     return mode;
 }
 
@@ -86,8 +86,10 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     std::string region_size;
     std::string block_size;
     std::string mode;
+    std::string control_mode;
     double pace = 0;
     bool frames = false;
+    int persist_every = 0;
 
     CLI::App app(description, "pmemstream-write");
     app.formatter(
@@ -100,6 +102,14 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     app.add_option("-r,--region", options.region, "The region to append to (default: main)")->type_name("NAME");
     auto* const paced =
         app.add_option("--pace", pace, "Append at most this many entries per second")->type_name("RATE");
+    auto* const durable =
+        app.add_flag("--durable", options.durable, "Each entry survives a loss of power before the next is read");
+    auto* const persisted_every = app.add_option("--persist-every", persist_every,
+                                                 "Make what was appended survive a loss of power every so often, in "
+                                                 "milliseconds (default: at the end only)")
+                                      ->type_name("MS")
+                                      ->check(CLI::Range(1, 3'600'000).description(""));
+    durable->excludes(persisted_every);
     app.add_flag("--wait-lock", options.wait_for_lock, "Wait until no other writer has the stream");
 
     const std::string input = "Input (default: the lines of standard input)";
@@ -112,19 +122,21 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
             ->type_name("FILE...")
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
             ->group(input);
-    auto* const resume = app.add_option("--resume", options.resumed_file,
-                                        "Append the lines of FILE that the region does not hold yet: as many are "
-                                        "skipped as it has entries, and each is compared with its entry")
-                             ->type_name("FILE")
-                             ->group(input);
+    auto* const resume =
+        app.add_option("--resume", options.resumed_file,
+                       "Append the lines of FILE that the region does not hold yet: as many are "
+                       "skipped as it has entries, and each is compared with its entry; a last line without "
+                       "newline is left for a later run")
+            ->type_name("FILE")
+            ->group(input);
     frames_flag->excludes(files)->excludes(resume);
     files->excludes(resume);
 
     const std::string making = "What is made on demand (sizes take K, M, G, T)";
     app.add_option("--size", size, "Bytes of the stream (default: 64M)")->type_name("SIZE")->group(making);
     app.add_option("--region-size", region_size,
-                   "Bytes of the region, 16 per entry and padding to 8 included (default: all that is free; with "
-                   "--frames what the frames say, or half of what is free)")
+                   "Bytes of the region, 16 per entry and padding to 8 included (default: half of what is free; "
+                   "with --frames what the frames say, if they do)")
         ->type_name("SIZE")
         ->group(making);
     app.add_option("--block-size", block_size,
@@ -132,6 +144,11 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
         ->type_name("SIZE")
         ->group(making);
     app.add_option("--mode", mode, "Permissions of the stream's file, octal (default: 0666 less the umask)")
+        ->type_name("MODE")
+        ->group(making);
+    app.add_option("--control-mode", control_mode,
+                   "Permissions of the control file, octal: other users' readers sleep on the doorbell only where they "
+                   "may write it (default: those of the stream's file)")
         ->type_name("MODE")
         ->group(making);
     app.set_help_flag("-h,--help", "This text")->group(others);
@@ -177,12 +194,15 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     if (!region_size.empty())
         options.region_bytes = size_option(region_size, "--region-size");
     if (!mode.empty())
-        options.create.file_mode = mode_option(mode);
+        options.create.file_mode = mode_option(mode, "--mode");
+    if (!control_mode.empty())
+        options.control_mode = mode_option(control_mode, "--control-mode");
     if (*paced) {
         if (!std::isfinite(pace) || pace <= 0)
             fail(exit_code::usage, "--pace: a number of entries per second above 0");
         options.pace = pace;
     }
+    options.persist_every = std::chrono::milliseconds(persist_every);
     if (*files)
         check_readable(options.files);
     else if (*resume)

@@ -2,6 +2,7 @@
 
 #include "tools/common/output.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -25,8 +26,11 @@ struct write_options {
     bool stream_bytes_given = false;
     bool block_bytes_given = false;
     std::optional<std::uint64_t> region_bytes;
+    std::optional<mode_t> control_mode;
     std::optional<double> pace;  ///< entries per second
     bool wait_for_lock = false;
+    bool durable = false;  ///< each entry persisted before the next is taken
+    std::chrono::milliseconds persist_every{0};
 };
 
 /// Nothing when help or the version was asked for and printed. Ends the tool when the command line makes no sense.

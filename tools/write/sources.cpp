@@ -37,6 +37,7 @@ std::optional<std::span<const std::byte>> line_source::next(std::uint64_t bytes_
             const auto bytes = static_cast<std::size_t>(static_cast<const std::byte*>(newline) - pending.data());
             consumed_ = bytes + 1;
             searched_ = 0;
+            whole_ = true;
             ++number_;
             return pending.first(bytes);
         }
@@ -53,6 +54,7 @@ std::optional<std::span<const std::byte>> line_source::next(std::uint64_t bytes_
         if (got != input::got::end || searched_ == 0)
             return std::nullopt;
         consumed_ = std::exchange(searched_, 0);
+        whole_ = false;
         ++number_;
         return from_.pending();
     }
@@ -65,6 +67,11 @@ stop append_lines(appender& to, const write_options& options, line_source& lines
         // Nothing is lost by stopping at once where the input can be read again.
         if (from.keeps_its_bytes() && signals::seen() != 0)
             return stop::signal;
+        if (options.source == source_kind::resumed_lines && from.keeps_its_bytes() && !lines.whole()) {
+            note("{}: line {} has no newline yet and is not appended; it is when it has one and this is run again",
+                 from.name(), lines.number());
+            continue;
+        }
         to.append(region, *line, "line", lines.number());
     }
     if (lines.why() == stop::signal)
@@ -105,27 +112,26 @@ stop append_frames(appender& to, const write_options& options, input& from) {
         const std::string name(as_text(from.pending().subspan(frame_header_bytes, header.name_bytes)));
         if (const auto wrong = check_frame_name(name); !wrong.empty())
             bad(wrong);
-        const std::string_view region_name = name.empty() ? std::string_view(options.region) : name;
-        // Refused before its bytes are gathered in memory.
-        if (header.kind == frame_kind::entry) {
+        const auto region = [&](std::optional<std::uint64_t> size_hint = {}) -> appender::target& {
             if (!to.is_open())
                 to.open();
-            to.check_size(to.region_named(region_name), header.body_bytes, "frame", number + 1);
-        }
+            if (is_unnamed(header.kind))
+                return to.region_labelled(name, size_hint);
+            return to.region_named(name.empty() ? std::string_view(options.region) : name, size_hint);
+        };
+        // Refused before its bytes are gathered in memory.
+        if (is_entry(header.kind))
+            to.check_size(region(), header.body_bytes, "frame", number + 1);
         if (!fill_to(head_bytes + header.body_bytes, ""))
             break;
         ++number;
         const auto body = from.pending().subspan(head_bytes, header.body_bytes);
-        if (header.kind == frame_kind::stream) {
+        if (header.kind == frame_kind::stream)
             to.suggest_stream(read_u64(body.first(8)), read_u64(body.subspan(8)));
-        } else {
-            if (!to.is_open())
-                to.open();
-            if (header.kind == frame_kind::region)
-                (void)to.region_named(region_name, read_u64(body));
-            else
-                to.append(to.region_named(region_name), body, "frame", number);
-        }
+        else if (is_entry(header.kind))
+            to.append(region(), body, "frame", number);
+        else
+            (void)region(read_u64(body));
         from.consume(head_bytes + header.body_bytes);
     }
     if (why == stop::signal)
