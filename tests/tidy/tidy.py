@@ -63,6 +63,11 @@ LAYERS = [  # from the bottom
 
 # Tools use the public headers alone; these two may read the format as well.
 TOOLS_WITH_FORMAT = ("tools/verify", "tools/salvage")
+# And these are parts of another: who may use whom, beside tools/common and the own folder.
+TOOL_PARTS = {
+    "tools/inspect": ("tools/verify", "tools/salvage"),
+    "tools/salvage": ("tools/verify",),
+}
 
 # Headers of others that only these folders may use.
 OWNERS = [
@@ -99,11 +104,11 @@ def may_include(path, target):
         return None if public or target.startswith("examples/") else "examples use the public headers alone"
     if path.startswith("tools/"):
         own = "/".join(path.split("/")[:2])
-        if public or within(target, (own, "tools/common")):
+        if public or within(target, (own, "tools/common") + TOOL_PARTS.get(own, ())):
             return None
         if own in TOOLS_WITH_FORMAT and layer_of(target) is not None and layer_of(target) <= LAYERS.index("src/format"):
             return None
-        return "a tool uses the public headers, tools/common and its own folder alone"
+        return "a tool uses the public headers, tools/common, its own folder and its parts alone"
     from_layer, to_layer = layer_of(path), layer_of(target)
     if public:
         return None

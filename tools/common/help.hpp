@@ -16,8 +16,10 @@ public:
     std::string make_usage(const CLI::App*, std::string) const override { return {}; }
     std::string make_description(const CLI::App* app) const override {
         const auto* const parent = app->get_parent();
-        const std::string usage =
-            parent == nullptr ? usage_ : "Usage: " + parent->get_name() + " " + app->get_name() + " [OPTIONS] STREAM";
+        const std::string usage = parent == nullptr
+                                      ? usage_
+                                      : "Usage: " + parent->get_name() + " " + app->get_name() + " [OPTIONS] STREAM" +
+                                            (app->get_option_no_throw("OUT") == nullptr ? "" : " OUT");
         return usage + "\n\n" + app->get_description() + "\n";
     }
     std::string make_option_opts(const CLI::Option* option) const override {

@@ -37,6 +37,12 @@ int inspect(int argc, char** argv) {
     if (!options)
         return 0;
     try {
+        if (options->command == inspect_command::verify || options->command == inspect_command::salvage) {
+            const bool verify = options->command == inspect_command::verify;
+            const auto status = verify ? show_verification(*options, out) : salvage(*options, out);
+            out.finish();
+            return static_cast<int>(status);
+        }
         // Where nothing is waited for, a signal may end the process as it always does.
         if (options->follow || options->wait)
             signals::catch_them();
@@ -56,6 +62,9 @@ int inspect(int argc, char** argv) {
                 break;
             case inspect_command::readers:
                 show_readers(from, *options, out);
+                break;
+            case inspect_command::verify:
+            case inspect_command::salvage:
                 break;
         }
         out.finish();

@@ -54,6 +54,17 @@ constexpr const char* dump_footer =
     "          as \"text\" if it is UTF-8, else as \"base64\"\n"
     "  frames  for pmemstream-write --frames; see its manual page\n\n";
 
+constexpr const char* verify_footer =
+    "Checks every CRC and every rule of the format, changes nothing, and says what an\n"
+    "opening writer would do. What was damaged when the power failed, and will be cut,\n"
+    "is a torn tail: a note and status 0. All other damage is status 3.\n\n";
+
+constexpr const char* salvage_footer =
+    "OUT is a new stream with the regions of the old one and every entry that verifies.\n"
+    "Timestamps are given anew, in the order of the old ones. It works without the\n"
+    "superblock, without the region table, and on what is left of a truncated file.\n"
+    "What had to be left is listed; then the status is 3.\n\n";
+
 struct raw_options {
     std::string from;
     std::string after;
@@ -174,6 +185,16 @@ std::optional<inspect_options> parse_inspect_options(int argc, char** argv, outp
     tail->add_flag("--wait", options.wait, "Wait for the stream, and the region, to be made");
     add_region(*add("readers", "Registered cursors: alive, asleep, how far behind", "", inspect_command::readers),
                options);
+    add_region(
+        *add("verify", "Check everything: CRCs, and every rule of the format", verify_footer, inspect_command::verify),
+        options);
+    auto* const salvage = app.add_subcommand("salvage", "Copy every entry that verifies to a new stream");
+    salvage->footer(std::string(salvage_footer) + exit_codes);
+    salvage->callback([&options] { options.command = inspect_command::salvage; });
+    salvage->set_help_flag("-h,--help", "This text");
+    salvage->add_option("STREAM", options.stream, "The damaged stream's file")->required()->type_name("");
+    salvage->add_option("OUT", options.out, "The new stream's file, which must not exist")->required()->type_name("");
+    salvage->add_flag("--json", options.json, "For programs: JSON");
 
     try {
         if (argc > 1 && argv[1][0] != '-')

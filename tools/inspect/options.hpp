@@ -10,12 +10,13 @@
 
 namespace pmemstream::tools {
 
-enum class inspect_command : std::uint8_t { info, regions, dump, tail, readers };
+enum class inspect_command : std::uint8_t { info, regions, dump, tail, readers, verify, salvage };
 enum class entry_format : std::uint8_t { text, hex, json, frames };
 
 struct inspect_options {
     inspect_command command = inspect_command::info;
     std::filesystem::path stream;
+    std::filesystem::path out;  ///< salvage: the new stream
     std::optional<std::string> region;
     bool json = false;
 

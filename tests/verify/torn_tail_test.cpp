@@ -1,0 +1,130 @@
+// What is cut by the next writer is told from what is corrupt; and the next writer does what verify said.
+#include "tests/corrupt/stream_image.hpp"
+#include "tests/crash/dead_stream.hpp"
+#include "tests/tools/process.hpp"
+
+#include <nlohmann/json.hpp>
+#include <random>
+
+using namespace pmemstream;
+using namespace pmemstream::test;
+using nlohmann::json;
+
+namespace {
+
+json verified(const std::filesystem::path& file, int status) {
+    const auto got = run({inspect_tool, "verify", file, "--json"});
+    CHECK_MESSAGE(got.status() == status, got.out << got.err);
+    return json::parse(got.out);
+}
+
+/// Twenty persisted entries of 24 bytes, then twenty more that are committed only.
+struct half_persisted : dead_stream {
+    half_persisted() {
+        {
+            const auto to = write();
+            const auto a = must(to->allocate(2000, "a"));
+            for (int i = 0; i < 20; ++i)
+                must(to->append(a, bytes_of("persist")));
+        }
+        dies_after([](writer& to) {
+            for (int i = 0; i < 20; ++i)
+                must(to.append(must(to.find("a")), bytes_of("commit")));
+        });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("damage behind the persisted offset is a torn tail where the next writer cuts, and corruption where not") {
+    for (const std::uint64_t n : {20u, 27u, 39u}) {
+        CAPTURE(n);
+        const half_persisted stream;
+        const std::uint64_t entry = stream.entry_at(0, n);
+        flip(stream.file, entry + 17);
+        // The row "a process died": the commit offset is trusted, nobody cuts.
+        const auto died = verified(stream.file, 3);
+        CHECK(died["state"] == "process_died");
+        CHECK(died["findings"][0]["offset"] == entry);
+
+        stream.reboot();
+        const auto got = verified(stream.file, 0);
+        CHECK(got["state"] == "rescan");
+        CHECK(got["verdict"] == "torn_tail");
+        const auto& region = got["regions"][0];
+        CHECK(region["state"] == "torn_tail");
+        CHECK(region["torn"] == "wrong CRC");
+        CHECK(region["judged_end"] == entry);
+        CHECK(region["recovered_entries"] == n - 20);
+        CHECK(region["whole_entry_behind"] == (n == 39 ? json() : json(stream.entry_at(0, n + 1))));
+        const auto text = run({inspect_tool, "verify", stream.file});
+        CHECK(text.out.find("the next writer cuts at " + std::to_string(entry)) != std::string::npos);
+
+        // And so it does.
+        const auto to = stream.write();
+        CHECK(to->recovery().found == recovery_report::state::rescanned);
+        CHECK(to->recovery().entries_recovered == n - 20);
+        CHECK(to->recovery().regions_cut == 1);
+        CHECK(to_uint(must(to->describe(must(to->find("a")))).committed_end) == entry);
+        must(to->close());
+        const auto after = verified(stream.file, 0);
+        CHECK(after["verdict"] == "fine");
+        CHECK(after["totals"]["entries"] == n);
+    }
+}
+
+TEST_CASE("damage before the persisted offset is corruption, whatever the header says, and others go on") {
+    for (const bool reboot : {false, true}) {
+        const half_persisted stream;
+        if (reboot)
+            stream.reboot();
+        flip(stream.file, stream.entry_at(0, 3) + 18);
+        flip(stream.file, stream.entry_at(0, 9));
+        const auto got = verified(stream.file, 3);
+        REQUIRE(got["findings"].size() == 2);
+        CHECK(got["findings"][0]["offset"] == stream.entry_at(0, 3));
+        CHECK(got["findings"][0]["region"] == "a");
+        CHECK(got["findings"][0]["generation"] == 1);
+        CHECK(got["findings"][1]["offset"] == stream.entry_at(0, 9));
+        CHECK(got["regions"][0]["entries"] == 38);
+    }
+}
+
+TEST_CASE("a batch of which the medium has a part is a torn tail") {
+    const half_persisted stream;
+    stream.dies_after([](writer& to) {
+        const std::vector<std::span<const std::byte>> batch{bytes_of("one"), bytes_of("two"), bytes_of("three")};
+        must(to.append_batch(must(to.find("a")), batch));
+    });
+    stream.reboot();
+    CHECK(verified(stream.file, 0)["regions"][0]["batches"] == 1);
+    poke(stream.file, stream.entry_at(0, 42), std::array<std::byte, 24>{});
+    const auto got = verified(stream.file, 0);
+    CHECK(got["verdict"] == "torn_tail");
+    CHECK(got["regions"][0]["torn"] == "an incomplete batch");
+    CHECK(got["regions"][0]["judged_end"] == stream.entry_at(0, 40));
+    CHECK(got["regions"][0]["batches"] == 0);
+}
+
+TEST_CASE("after power loss the next writer recovers just what verify said it would") {
+    const std::uint64_t seed = random_seed();
+    MESSAGE("PMEMSTREAM_SEED=" << seed);
+    std::mt19937_64 random(seed);
+    unsigned torn = 0;
+    for (unsigned round = 0; round < scaled(40); ++round) {
+        CAPTURE(round);
+        const half_persisted stream;
+        stream.reboot();
+        // Pieces of what was not persisted never reached the medium.
+        const std::uint64_t begin = stream.entry_at(0, 20);
+        for (unsigned i = 0; i < 1 + round % 3; ++i)
+            poke(stream.file, begin + random() % (60 * 8) * 8 % (20 * 24), std::array<std::byte, 8>{});
+        const auto got = verified(stream.file, 0);
+        torn += got["regions"][0]["torn"].is_string();
+        const auto to = stream.write();
+        CHECK(to->recovery().entries_recovered == got["regions"][0]["recovered_entries"]);
+        CHECK(to->recovery().regions_cut == got["regions"][0]["torn"].is_string());
+        CHECK(to_uint(must(to->describe(must(to->find("a")))).committed_end) == got["regions"][0]["judged_end"]);
+    }
+    CHECK(torn >= scaled(40) / 4);
+}

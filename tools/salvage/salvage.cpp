@@ -1,0 +1,78 @@
+#include "tools/salvage/salvage.hpp"
+
+#include "tools/salvage/destination.hpp"
+#include "tools/salvage/region_source.hpp"
+#include "tools/salvage/survey.hpp"
+
+#include <functional>
+#include <queue>
+#include <utility>
+#include <vector>
+
+namespace pmemstream::tools {
+
+namespace {
+
+salvage_report begin_report(const media& from, const std::filesystem::path& out, const survey& seen) {
+    salvage_report report;
+    report.stream = from.name();
+    report.out = out.string();
+    report.uuid = seen.uuid;
+    report.block_bytes = seen.block_bytes;
+    report.superblock_whole = seen.superblock_whole;
+    report.table_whole = seen.table_whole;
+    report.notes = seen.notes;
+    for (const auto& region : seen.regions)
+        report.regions.push_back({.name = {},
+                                  .old_name = region.name.value_or(""),
+                                  .slot = region.slot,
+                                  .generation = region.generation,
+                                  .extent = region.extent,
+                                  .extent_bytes = region.extent_bytes});
+    return report;
+}
+
+}  // namespace
+
+salvage_report salvage_stream(const std::filesystem::path& file, const std::filesystem::path& out,
+                              const std::function<void(std::uint64_t entries, std::uint64_t bytes)>& progress) {
+    const media from(file);
+    const auto seen = look_over(from);
+    auto report = begin_report(from, out, seen);
+    destination to(out, seen, report);
+
+    std::vector<region_source> sources;
+    sources.reserve(seen.regions.size());
+    using head = std::pair<std::uint64_t, std::size_t>;  // timestamp, region
+    std::priority_queue<head, std::vector<head>, std::greater<>> heads;
+    const auto advance = [&](std::size_t region) {
+        if (sources[region].next())
+            heads.emplace(sources[region].timestamp(), region);
+    };
+    const std::size_t window_bytes = window_bytes_for(seen.regions.size());
+    for (std::size_t i = 0; i < seen.regions.size(); ++i) {
+        sources.emplace_back(from, seen, seen.regions[i], window_bytes, report.regions[i]);
+        advance(i);
+    }
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+    for (std::uint64_t units = 0; !heads.empty(); ++units) {
+        const std::size_t region = heads.top().second;
+        heads.pop();
+        auto& source = sources[region];
+        if (to.append(region, from, source)) {
+            entries += source.unit().size();
+            bytes += source.unit().back().end() - source.unit().front().offset;
+        } else {
+            source.leave_unit();
+        }
+        advance(region);
+        if (units % 1024 == 0)
+            progress(entries, bytes);
+    }
+    to.finish();
+    report.unreadable_bytes = from.unreadable_bytes();
+    return report;
+}
+
+}  // namespace pmemstream::tools

@@ -1,0 +1,326 @@
+#include "tools/salvage/survey.hpp"
+
+#include "src/base/checked.hpp"
+#include "src/format/validate.hpp"
+#include "tools/common/exit_code.hpp"
+#include "tools/salvage/scan.hpp"
+#include "tools/verify/snapshot.hpp"
+
+#include <fmt/format.h>
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+
+namespace pmemstream::tools {
+
+namespace {
+
+class surveyor {
+public:
+    explicit surveyor(const media& from) : from_(from) {}
+
+    survey look() {
+        read_superblock();
+        read_header();
+        read_table();
+        const std::size_t unexplained = match_damaged_slots();
+        take_unclaimed(unexplained);
+        divide_blocks();
+        return std::move(seen_);
+    }
+
+private:
+    void read_superblock() {
+        std::vector<std::byte> sector(std::min<std::uint64_t>(from_.bytes(), format::sector_bytes));
+        from_.read(format::superblock_offset, sector);
+        // A file that was cut short is one of those that this is for.
+        const auto checked = format::check_superblock(sector, std::numeric_limits<std::uint64_t>::max(), from_.name());
+        if (checked) {
+            superblock_ = *checked;
+        } else if (checked.error().code() == errc::unsupported_format) {
+            fail(checked.error());
+        } else {
+            seen_.superblock_whole = false;
+            seen_.notes.push_back(fmt::format("the superblock: {}; UUID and block size are those of the extent headers",
+                                              without_name(checked.error().message(), from_.name())));
+        }
+        found_ = scan_blocks(from_, seen_.superblock_whole ? superblock_.block_bytes : format::block_bytes_min,
+                             seen_.superblock_whole ? std::optional(superblock_.uuid) : std::nullopt);
+        if (!seen_.superblock_whole) {
+            if (found_.extents.empty())
+                fail(exit_code::not_a_stream, "{}: no superblock, and no extent header either: not a stream",
+                     from_.name());
+            // All that the checks of slots ask of it.
+            superblock_.uuid = found_.extents.front().uuid;
+            superblock_.block_bytes = format::block_bytes_min;
+            superblock_.data_offset = format::first_slots_offset;
+            superblock_.initial_stream_bytes = from_.bytes();
+        }
+        seen_.uuid = superblock_.uuid;
+        seen_.block_bytes = seen_.superblock_whole ? superblock_.block_bytes : found_.block_bytes;
+    }
+
+    void read_header() {
+        identity_ = from_.at<format::identity_line>(format::header_offset);
+        const auto stream_bytes = format::check_stream_bytes(identity_.stream_bytes, superblock_,
+                                                             std::numeric_limits<std::uint64_t>::max(), from_.name());
+        seen_.stream_bytes = stream_bytes             ? *stream_bytes
+                             : seen_.superblock_whole ? superblock_.initial_stream_bytes
+                                                      : 0;
+        if (!stream_bytes)
+            seen_.notes.push_back(without_name(stream_bytes.error().message(), from_.name()));
+        const auto committed = from_.at<std::uint64_t>(format::header_offset + offsetof(format::shared_header, commit));
+        const auto persisted =
+            from_.at<std::uint64_t>(format::header_offset + offsetof(format::shared_header, persist));
+        const auto epochs = format::check_epochs(identity_, from_.name());
+        const std::uint64_t epoch = format::epoch_of(identity_.epoch);
+        if (!epochs)
+            seen_.notes.push_back(without_name(epochs.error().message(), from_.name()));
+        if (epoch > 0 && epoch <= format::epoch_max && identity_.epoch == format::epoch_word(epoch))
+            seen_.epoch = epoch;
+        const bool sane = stream_bytes && epochs && epoch > 0 && format::epoch_of(identity_.clean_epoch) <= epoch &&
+                          std::max(committed, persisted) <= format::timestamp_max;
+        clean_ = sane && identity_.epoch == identity_.clean_epoch;
+        offsets_hold_ =
+            sane && (clean_ || (from_.is_own_identity(identity_) &&
+                                (from_.writer_alive() || (identity_.medium_flags & format::medium_error_flag) == 0)));
+        seen_.timestamp_max = clean_ && committed == persisted ? committed : format::timestamp_max;
+    }
+
+    void damaged_table(std::string what) {
+        seen_.table_whole = false;
+        seen_.notes.push_back(std::move(what));
+    }
+
+    void read_table() {
+        bounds_ = std::max({seen_.stream_bytes, from_.bytes(), superblock_.initial_stream_bytes});
+        const auto first = from_.at<format::segment_header>(format::first_segment_offset);
+        const bool first_whole = first.magic == format::magic_segment && first.crc == format::segment_crc(first);
+        if (!first_whole)
+            damaged_table("the header of the first table segment is damaged");
+        // Without either header the slots end where the first extent begins, if not before.
+        std::uint64_t slots = seen_.superblock_whole ? superblock_.first_segment_slots : first_whole ? first.slots : 0;
+        const std::uint64_t end = found_.extents.empty() ? from_.bytes() : found_.lowest_extent;
+        segments_missing_ = slots == 0;
+        if (slots == 0)
+            slots = (end - std::min(end, format::first_slots_offset)) / sizeof(format::region_slot);
+        slots = std::min<std::uint64_t>(slots, 1024);
+        for (std::uint64_t i = 0; i < slots; ++i)
+            read_one_slot(format::first_slots_offset + i * sizeof(format::region_slot));
+
+        std::uint64_t link = first.next;
+        for (std::uint32_t index = 1;; ++index) {
+            const auto segment = segment_with(index, link);
+            if (segment == found_.segments.end()) {
+                segments_missing_ = segments_missing_ || link != 0;
+                break;
+            }
+            for (std::uint64_t i = 0; i < segment->second.slots; ++i)
+                read_one_slot(segment->first + sizeof(format::segment_header) + i * sizeof(format::region_slot));
+            link = segment->second.next;
+        }
+        if (segments_missing_)
+            damaged_table("a part of the region table is not there");
+        if (never_used_before_used_)
+            damaged_table("a slot is empty that was used");
+    }
+
+    /// Where the link leads; else wherever one of that number lies, unless a region has those bytes for its own.
+    [[nodiscard]] std::map<std::uint64_t, format::segment_header>::const_iterator segment_with(std::uint32_t index,
+                                                                                               std::uint64_t link) {
+        const auto linked = found_.segments.find(link & ~format::segment_link_mask);
+        if (linked != found_.segments.end() && linked->second.index == index)
+            return linked;
+        const auto stray = std::ranges::find_if(found_.segments, [&](const auto& segment) {
+            return segment.second.index == index && std::ranges::none_of(seen_.regions, [&](const found_region& r) {
+                       return segment.first >= r.extent && segment.first < r.extent_end();
+                   });
+        });
+        if (stray != found_.segments.end())
+            damaged_table(fmt::format("the link to table segment {} is damaged", index));
+        return stray;
+    }
+
+    void read_one_slot(std::uint64_t offset) {
+        const std::uint32_t index = slots_++;
+        if (offset + sizeof(format::region_slot) > from_.bytes()) {
+            lost_.push_back({index, offset, {}});
+            return;
+        }
+        const auto slot = read_slot(from_, offset);
+        const auto state = slot.cold.state;
+        // Slots are taken in order: behind one that never was none is in use.
+        if (state == 0) {
+            never_used_ = true;
+            return;
+        }
+        never_used_before_used_ = never_used_before_used_ || never_used_;
+        generation_max_ = std::max(generation_max_, format::generation_of(state));
+        if (format::state_of(state) == format::slot_state::free) {
+            freed_.insert(format::generation_of(state));
+            return;
+        }
+        if (!format::check_cold(slot.cold, index, superblock_, bounds_, from_.name())) {
+            damaged_table(fmt::format("region slot {} at offset {} is damaged", index, offset));
+            lost_.push_back({index, offset, slot});
+            return;
+        }
+        add_region(index, offset, slot);
+    }
+
+    void add_region(std::uint32_t index, std::uint64_t offset, const format::region_slot& slot) {
+        const auto& cold = slot.cold;
+        found_region region{.name = std::string(format::name_of(cold)),
+                            .slot = index,
+                            .slot_offset = offset,
+                            .state_word = cold.state,
+                            .generation = format::generation_of(cold.state),
+                            .extent = cold.extent_offset,
+                            .extent_bytes = cold.extent_bytes,
+                            .first_timestamp = cold.first_timestamp,
+                            .emptied = format::state_of(cold.state) == format::slot_state::clearing};
+        take_offsets(region, slot);
+        const auto word = slot.persist.persisted;
+        const auto persisted_epoch =
+            clean_ || !seen_.epoch ? std::nullopt : recent_epoch(*seen_.epoch, format::persisted_epoch_of(word));
+        if (persisted_epoch && format::check_offsets(format::persisted_offset_of(word),
+                                                     format::persisted_offset_of(word), cold, index, from_.name()))
+            region.persisted = {format::persisted_offset_of(word), *persisted_epoch};
+        seen_.regions.push_back(std::move(region));
+    }
+
+    void take_offsets(found_region& region, const format::region_slot& slot) const {
+        const std::uint64_t commit = slot.commit.commit_offset;
+        if (commit < region.begin() || commit > region.extent_end() || !base::is_aligned(commit, 8))
+            return;
+        const bool settled = slot.persist.persisted == format::persisted_word(commit, seen_.epoch.value_or(0)) &&
+                             slot.commit.timestamp == slot.persist.timestamp;
+        (offsets_hold_ && (settled || !clean_) ? region.end : region.end_at_least) = commit;
+    }
+
+    /// A damaged slot may still tell which extent is its region's. Returns how many do not.
+    std::size_t match_damaged_slots() {
+        std::size_t unexplained = 0;
+        for (const auto& lost : lost_) {
+            const auto* const extent = lost.slot ? unclaimed_of(*lost.slot) : nullptr;
+            if (extent == nullptr) {
+                ++unexplained;
+                continue;
+            }
+            auto region = region_of(*extent);
+            region.slot = lost.index;
+            region.slot_offset = lost.offset;
+            region.state_word = lost.slot->cold.state;
+            const auto& cold = lost.slot->cold;
+            if (cold.place_crc == format::place_crc(cold) && cold.name.back() == 0)
+                region.name = std::string(format::name_of(cold));
+            take_offsets(region, *lost.slot);
+            region.end_at_least = region.end ? region.end : region.end_at_least;
+            region.end.reset();
+            seen_.regions.push_back(std::move(region));
+        }
+        return unexplained;
+    }
+
+    [[nodiscard]] bool is_claimed(const format::extent_header& extent) const {
+        return std::ranges::any_of(seen_.regions, [&](const found_region& r) {
+            return r.extent == extent.extent_offset && r.generation >= extent.generation;
+        });
+    }
+
+    [[nodiscard]] const format::extent_header* unclaimed_of(const format::region_slot& slot) const {
+        const format::extent_header* best = nullptr;
+        for (const auto& extent : found_.extents)
+            if (!is_claimed(extent) && (extent.extent_offset == slot.cold.extent_offset ||
+                                        extent.generation == format::generation_of(slot.cold.state)))
+                best = &extent;
+        return best;
+    }
+
+    static found_region region_of(const format::extent_header& extent) {
+        return {.generation = extent.generation,
+                .extent = extent.extent_offset,
+                .extent_bytes = extent.extent_bytes,
+                .first_timestamp = extent.first_timestamp};
+    }
+
+    /// Extents of no slot are those of freed regions, as long as the table is whole.
+    void take_unclaimed(std::size_t unexplained) {
+        std::vector<found_region> taken;
+        for (const auto& extent : found_.extents) {
+            if (is_claimed(extent) || freed_.contains(extent.generation))
+                continue;
+            // The table keeps the greatest generation that was given, even if its region was freed. An allocation that
+            // a kill cut short leaves a header too, and nothing behind it.
+            const bool younger = extent.generation > generation_max_ &&
+                                 from_.at<format::entry_header>(extent.extent_offset + sizeof extent).meta != 0;
+            if (younger || unexplained > 0 || never_used_before_used_ || segments_missing_)
+                taken.push_back(region_of(extent));
+        }
+        if (!taken.empty() && seen_.table_whole)
+            damaged_table("regions are there that the table does not name");
+        std::ranges::move(taken, std::back_inserter(seen_.regions));
+    }
+
+    /// Where regions of two generations claim the same blocks, the younger one has them.
+    void divide_blocks() {
+        std::ranges::sort(seen_.regions, {}, &found_region::generation);
+        std::map<std::uint64_t, std::uint64_t> taken;  // begin -> end
+        for (auto region = seen_.regions.rbegin(); region != seen_.regions.rend(); ++region) {
+            std::uint64_t at = region->extent;
+            auto next = taken.upper_bound(at);
+            if (next != taken.begin() && std::prev(next)->second > at)
+                at = std::prev(next)->second;
+            for (; at < region->extent_end(); ++next) {
+                const std::uint64_t end =
+                    std::min(next == taken.end() ? region->extent_end() : next->first, region->extent_end());
+                if (at < end)
+                    region->ranges.push_back({std::max(at, region->begin()), end});
+                if (next == taken.end())
+                    break;
+                at = std::max(at, next->second);
+            }
+            for (const auto& range : region->ranges)
+                taken[range.begin == region->begin() ? region->extent : range.begin] = range.end;
+        }
+        // Of what no slot names, only what has blocks of its own left.
+        std::erase_if(seen_.regions, [](const found_region& r) { return !r.slot && r.ranges.empty(); });
+    }
+
+    struct lost_slot {
+        std::uint32_t index;
+        std::uint64_t offset;
+        std::optional<format::region_slot> slot;
+    };
+
+    const media& from_;
+    survey seen_;
+    scan_result found_;
+    format::superblock superblock_{};
+    format::identity_line identity_{};
+    bool clean_ = false;
+    bool offsets_hold_ = false;  // an opening writer would trust the commit offsets
+    std::uint64_t bounds_ = 0;
+    std::uint32_t slots_ = 0;
+    bool segments_missing_ = false;
+    bool never_used_ = false;
+    bool never_used_before_used_ = false;
+    std::uint64_t generation_max_ = 0;
+    std::set<std::uint64_t> freed_;
+    std::vector<lost_slot> lost_;
+};
+
+}  // namespace
+
+survey look_over(const media& from) {
+    // A live writer that allocates between two looks makes a whole table seem damaged; a damaged one stays so.
+    constexpr int tries = 8;
+    for (int i = 1;; ++i) {
+        auto seen = surveyor(from).look();
+        if (seen.table_whole || i == tries || !from.writer_alive())
+            return seen;
+    }
+}
+
+}  // namespace pmemstream::tools

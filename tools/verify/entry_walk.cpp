@@ -1,0 +1,146 @@
+#include "tools/verify/entry_walk.hpp"
+
+#include <algorithm>
+
+namespace pmemstream::tools {
+
+using format::entry_fault;
+using format::entry_meta;
+
+namespace {
+
+// What a search may cost. Bytes that look like headers again and again must not have all that follows them read each
+// time; an entry as large as the region is still found.
+constexpr std::uint64_t to_verify_bytes_least = std::uint64_t{64} << 20;
+constexpr std::uint64_t to_verify_bytes_per_step = 64;
+constexpr std::uint64_t epochs_to_try_least = std::uint64_t{1} << 24;
+constexpr std::uint64_t epochs_to_try_per_step = 4;
+// Where nothing tells which writer was the last: each epoch that is tried is a chance for bytes that were no entry.
+constexpr std::uint64_t epochs_without_header = 16;
+
+// As whole_entry_behind() in src/log/scan.cpp; a test compares how far the two look.
+constexpr std::uint64_t recovery_search_bytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t recovery_verify_bytes = std::uint64_t{16} << 20;
+
+/// The first of the epochs, at most so many of them, for which the CRC fits; 0 if there is none.
+std::uint64_t matching_epoch(std::uint32_t payload_state, const format::entry_header& header, std::uint64_t offset,
+                             epoch_range range, std::uint64_t tries) noexcept {
+    for (std::uint64_t epoch = range.first; epoch <= range.last && tries > 0; epoch += 256, --tries)
+        if (format::entry_crc(payload_state, header.payload_bytes, epoch, header.meta, offset) == header.crc)
+            return epoch;
+    return 0;
+}
+
+}  // namespace
+
+entry_walk::entry_walk(const media& from, const walk_place& place, std::size_t window_bytes)
+    : place_(place),
+      window_(from, window_bytes),
+      at_(place.begin),
+      timestamp_(place.first_timestamp - std::min<std::uint64_t>(place.first_timestamp, 1)),
+      to_verify_bytes_(to_verify_bytes_least + 2 * (place.end - std::min(place.begin, place.end))),
+      epochs_to_try_(epochs_to_try_least) {}
+
+std::uint64_t entry_walk::newest_epoch() const noexcept {
+    return std::max(place_.epoch.value_or(format::epoch_max), epoch_);
+}
+
+/// Those that an entry at the position may be of.
+epoch_range entry_walk::epochs_for(std::uint64_t meta, std::uint64_t most) const noexcept {
+    const std::uint64_t behind = at_ >= place_.persisted.offset ? place_.persisted.epoch : 0;
+    const std::uint64_t least = std::max({epoch_, behind, std::uint64_t{1}});  // the first writer has number 1
+    const std::uint8_t bits = entry_meta::epoch(meta);
+    if (!place_.as_recovery)
+        return epochs_with(bits, least, most);
+    const auto epoch = recent_epoch(*place_.epoch, bits);
+    return epoch && *epoch >= least ? epoch_range{*epoch, *epoch} : epoch_range{1, 0};
+}
+
+/// Finds the epoch as well: eight bits of it are in the header, the others in the CRC.
+entry_fault entry_walk::check_crc(item& seen) {
+    const std::uint64_t newest = newest_epoch();
+    const auto range = epochs_for(seen.header.meta, newest + (place_.header_may_be_older ? 256 : 0));
+    if (place_.as_recovery && range.empty())
+        return entry_fault::epoch_order;
+    const std::uint32_t state = window_.payload_state(at_, seen.header, place_.crc_seed);
+    const auto match = [&](epoch_range of) { return matching_epoch(state, seen.header, at_, of, of.size()); };
+    seen.epoch = match(range);
+    if (seen.epoch != 0)
+        return entry_fault::none;
+    // Whole, but of a writer that cannot have written here: something else than a damaged entry.
+    const auto any = epochs_with(entry_meta::epoch(seen.header.meta), 0, newest + 256);
+    return !place_.as_recovery && match(any) != 0 ? entry_fault::epoch_order : entry_fault::crc;
+}
+
+entry_walk::item entry_walk::look() {
+    item seen{.offset = at_};
+    if (place_.end - at_ < sizeof seen.header) {
+        seen.fault = entry_fault::beyond_end;
+        return seen;
+    }
+    auto& header = seen.header;
+    header = window_.at<format::entry_header>(at_);
+    if (header.payload_bytes == 0 && header.crc == 0 && header.meta == 0)
+        seen.fault = entry_fault::never_written;
+    else
+        seen.fault = format::check_header(header.payload_bytes, header.meta, place_.end - at_, timestamp_);
+    if (seen.fault == entry_fault::none)
+        seen.fault = check_crc(seen);
+    return seen;
+}
+
+void entry_walk::step_over(const item& whole) {
+    at_ = whole.end();
+    epoch_ = whole.epoch;
+    if (!whole.filler())
+        timestamp_ = whole.timestamp();
+}
+
+bool entry_walk::verifies_in_search(const format::entry_header& header, std::uint64_t& to_verify_bytes) {
+    // What is cheap first: nearly every place is none of an entry.
+    if (header.meta == 0 || entry_meta::timestamp(header.meta) > place_.timestamp_max ||
+        format::check_header(header.payload_bytes, header.meta, place_.end - at_, timestamp_) != entry_fault::none)
+        return false;
+    const auto range = epochs_for(header.meta, newest_epoch());
+    if (range.empty() || header.payload_bytes > to_verify_bytes)
+        return false;
+    to_verify_bytes -= header.payload_bytes;
+    const bool header_lost = !place_.epoch && epoch_ != 0;
+    const std::uint64_t tries = std::min({range.size(), std::max(epochs_to_try_, epochs_without_header),
+                                          header_lost ? epochs_without_header : format::epoch_max});
+    epochs_to_try_ -= std::min(epochs_to_try_, tries);
+    const std::uint32_t state = window_.payload_state(at_, header, place_.crc_seed);
+    return matching_epoch(state, header, at_, range, tries) != 0;
+}
+
+bool entry_walk::find_as_recovery() {
+    std::uint64_t to_verify_bytes = recovery_verify_bytes;
+    const std::uint64_t last = std::min(place_.end, at_ + recovery_search_bytes);
+    for (at_ += 8; at_ + sizeof(format::entry_header) <= last; at_ += 8)
+        if (verifies_in_search(window_.at<format::entry_header>(at_), to_verify_bytes))
+            return true;
+    at_ = place_.end;
+    return false;
+}
+
+bool entry_walk::find_next() {
+    if (place_.as_recovery)
+        return find_as_recovery();
+    for (at_ += 8; at_ < place_.end && place_.end - at_ >= sizeof(format::entry_header); at_ += 8) {
+        to_verify_bytes_ += to_verify_bytes_per_step;
+        epochs_to_try_ += epochs_to_try_per_step;
+        if (verifies_in_search(window_.at<format::entry_header>(at_), to_verify_bytes_))
+            return true;
+    }
+    at_ = place_.end;
+    return false;
+}
+
+bool entry_walk::padding_is_zero(const item& whole) {
+    const std::uint64_t payload_end = whole.offset + sizeof(format::entry_header) + whole.header.payload_bytes;
+    const auto padding = static_cast<std::size_t>(whole.end() - payload_end);
+    const auto* const first = window_.view(payload_end, padding);
+    return std::all_of(first, first + padding, [](std::byte b) { return b == std::byte{0}; });
+}
+
+}  // namespace pmemstream::tools

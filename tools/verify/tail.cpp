@@ -1,0 +1,52 @@
+#include "tools/verify/tail.hpp"
+
+namespace pmemstream::tools {
+
+using format::entry_fault;
+
+void count(region_summary& to, const entry_walk::item& whole) {
+    to.bytes += whole.end() - whole.offset;
+    if (whole.filler()) {
+        ++to.fillers;
+        return;
+    }
+    ++to.entries;
+    to.payload_bytes += whole.header.payload_bytes;
+    if (to.first_timestamp == 0)
+        to.first_timestamp = whole.timestamp();
+    to.last_timestamp = whole.timestamp();
+}
+
+void judge_tail(const media& from, walk_place place, std::size_t window_bytes, region_summary& to) {
+    place.as_recovery = true;
+    entry_walk walk(from, place, window_bytes);
+    region_summary seen = to;  // with the members of a batch whose end is not reached yet
+    bool in_batch = false;
+    entry_fault fault = entry_fault::never_written;
+    while (place.end - walk.position() >= sizeof(format::entry_header)) {
+        const auto item = walk.look();
+        fault = item.fault;
+        if (fault != entry_fault::none || (in_batch && item.filler()))
+            break;
+        walk.step_over(item);
+        count(seen, item);
+        seen.recovered_entries += item.filler() ? 0 : 1;
+        seen.batches += item.more() && !in_batch ? 1 : 0;
+        in_batch = item.more();
+        if (!in_batch) {
+            to = seen;
+            to.judged_end = walk.position();
+        }
+        fault = entry_fault::never_written;
+    }
+    if (walk.find_next())
+        to.whole_entry_behind = walk.position();
+    const bool ends_with_zeros = fault == entry_fault::never_written;
+    to.torn = in_batch || !ends_with_zeros || to.whole_entry_behind;
+    if (to.torn)
+        to.torn_why = in_batch          ? "an incomplete batch"
+                      : ends_with_zeros ? "a header that is missing before whole entries"
+                                        : format::to_string(fault);
+}
+
+}  // namespace pmemstream::tools
