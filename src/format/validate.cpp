@@ -185,8 +185,15 @@ result<void> check_epochs(const identity_line& identity, std::string_view file) 
             return {};
         return failure(errc::corrupt, "{}: the header's {} at offset {} is damaged", file, name, header_offset + at);
     };
-    auto fine = check(identity.epoch, "epoch", offsetof(identity_line, epoch));
-    return fine ? check(identity.clean_epoch, "clean epoch", offsetof(identity_line, clean_epoch)) : fine;
+    if (auto fine = check(identity.epoch, "epoch", offsetof(identity_line, epoch)); !fine)
+        return fine;
+    if (auto fine = check(identity.clean_epoch, "clean epoch", offsetof(identity_line, clean_epoch)); !fine)
+        return fine;
+    if (epoch_of(identity.clean_epoch) > epoch_of(identity.epoch))
+        return failure(errc::corrupt,
+                       "{}: the header at offset {} says that writer {} closed the stream, and {} is the last", file,
+                       header_offset, epoch_of(identity.clean_epoch), epoch_of(identity.epoch));
+    return {};
 }
 
 std::string_view name_of(const slot_cold& cold) noexcept {

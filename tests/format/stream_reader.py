@@ -108,6 +108,8 @@ class stream:
             if word != (word & 0xFFFFFFFF and word & 0xFFFFFFFF | crc32c(u64(word & 0xFFFFFFFF)) << 32) \
                     or word & 0xFFFFFFFF > EPOCH_MAX:
                 raise damaged(f"the header's {name} is damaged: {word:#x}")
+        if clean_epoch & 0xFFFFFFFF > epoch & 0xFFFFFFFF:
+            raise damaged("the header's clean epoch is above its epoch")
         self.clean = epoch == clean_epoch
         self.epoch = epoch & 0xFFFFFFFF
         self.bytes, = self.at("Q", HEADER + 48)
