@@ -120,7 +120,9 @@ result<recovered_region> judge_process_died(const stream_file& file, format::reg
     // Killed before it stored the commit offset, a writer has stored the timestamp already. The region does not hold
     // that entry; that nobody gets its timestamp again is the stream's business.
     const std::uint64_t committed = file.header().commit.timestamp;
-    if (found->timestamp > committed && whole_entry_timestamp(bytes_behind(file, cold, found->end)) > committed)
+    auto behind = bytes_behind(file, cold, found->end);
+    behind.oldest_epoch = behind.epoch;  // an older one was cut long ago, and says nothing of this death
+    if (found->timestamp > committed && whole_entry_timestamp(behind) > committed)
         found->timestamp = committed;
     return found;
 }
