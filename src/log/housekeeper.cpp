@@ -10,6 +10,8 @@ housekeeper::housekeeper(std::chrono::milliseconds period, std::function<void(un
     : period_(period), tick_(std::move(tick)) {}
 
 int housekeeper::start() noexcept {
+    if (without_threads)
+        return 0;
     sigset_t all, before;
     sigfillset(&all);
     // Not those that a faulting instruction raises: blocked, they would end the process before the fault guard runs.
