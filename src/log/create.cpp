@@ -117,8 +117,9 @@ result<void> write_metadata(const format::superblock& block, medium::mapping& me
     segment.segment_bytes = block.data_offset - format::first_segment_offset;
     segment.crc = format::segment_crc(segment);
     auto& superblock = *reinterpret_cast<format::superblock*>(begin + format::superblock_offset);
-    superblock = block;
-    superblock.magic = base::mutated(base::mutant::magic_first) ? block.magic : 0;
+    auto unborn = block;
+    unborn.magic = base::mutated(base::mutant::magic_first) ? block.magic : 0;
+    superblock = unborn;
     // [P1] Everything is durable before the magic says that this is a stream. Pairs with [P2] in validate.cpp.
     //      Without it: after power loss a file with a whole superblock and a torn table passes for a stream.
     if (auto done = medium.persist(0, block.data_offset); !done)
