@@ -41,7 +41,7 @@ struct entry_meta {
 
 /// What an entry's CRC takes of its writer's epoch: the bits that its header has no room for. So what a recovery cut does
 /// not look new again 256 writers later.
-[[nodiscard]] constexpr std::uint64_t epoch_high_bits(std::uint64_t epoch) noexcept {
+[[nodiscard]] inline std::uint64_t epoch_high_bits(std::uint64_t epoch) noexcept {
     return base::mutated(base::mutant::epoch_high_bits_not_in_crc) ? 0 : epoch >> 8 << 32;
 }
 

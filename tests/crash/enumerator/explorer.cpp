@@ -17,6 +17,11 @@ const char* name_of(trace_event::kind what) {
     return names[static_cast<unsigned>(what)];
 }
 
+/// A creation has not come to its last store.
+bool is_unborn(const image& content) {
+    return word_at(content, 0) == 0;
+}
+
 }  // namespace
 
 explorer::explorer(const std::filesystem::path& directory, std::uint64_t bytes, store_recorder& recorder)
@@ -91,7 +96,7 @@ void explorer::lose_power(const point& at, lossy_medium& medium, const promise_w
                           if (crash_one && random_() % ++seen == 0)
                               again = content;
                       });
-    if (again)
+    if (again && !is_unborn(*again))
         crash_again(at, *again, model);
 }
 
@@ -101,13 +106,19 @@ void explorer::kill(const point& at, const promise_watch& promises) {
     ++counts_.deaths;
     const bool opened = at.event >= at.of->opened;
     check(*files_[at.depth], promises.memory(), model, opened ? crash::process_died : crash::power_lost);
-    if (chance(at.death_again))
+    // Before its creation returns, the file has no name under which somebody could open it.
+    if (model.call.what != model_call::kind::create && chance(at.death_again))
         go_on_after_death(at);
 }
 
 void explorer::check(mapped_file& on, const image& content, const stream_model& model, crash how) {
     on.write(content);
     auto opened = writer::open(on.path(), {.control_mode = {}, .without_control = true});
+    if (is_unborn(content)) {
+        require(model.call.what == model_call::kind::create, "a stream without its magic");
+        require(code_of(opened) == "not_a_stream", "a file without a magic is opened: {}", code_of(opened));
+        return;
+    }
     require(opened.has_value(), "it cannot be opened: {}", opened ? "" : opened.error().message());
     auto& to = **opened;
     const auto seen = see(on.bytes());

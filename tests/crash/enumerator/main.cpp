@@ -1,3 +1,4 @@
+#include "tests/crash/enumerator/mutants.hpp"
 #include "tests/crash/enumerator/run.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/shared_memory.hpp"
@@ -16,7 +17,7 @@
 #include <string>
 #include <vector>
 
-// Proves recovery by enumeration: see docs/guarantees.md, "How this is tested".
+// Proves recovery by enumeration: see "How this is tested" in docs/guarantees.md.
 
 namespace {
 
@@ -25,7 +26,7 @@ using namespace pmemstream::test;
 
 constexpr unsigned processes = 2;
 constexpr const char* usage =
-    "crash_enumerator [--budget IMAGES] [--workload NAME] [--seed N]\n";
+    "crash_enumerator [--budget IMAGES] [--workload NAME] [--seed N] [--mutants | --mutant NAME]\n";
 
 struct arguments {
     std::uint64_t budget = 0;
@@ -139,11 +140,54 @@ int enumerate(const arguments& with) {
     return failures == 0 ? 0 : 1;
 }
 
+const workload& named(std::string_view name) {
+    for (const auto& w : workloads())
+        if (w.name == name)
+            return w;
+    throw std::invalid_argument(fmt::format("no such workload: {}", name));
+}
+
+/// Each mutant must make its workload fail, on one medium at least.
+int kill_mutants(const arguments& with) {
+    std::vector<job> jobs;
+    std::vector<const mutant_case*> cases;
+    for (const auto& m : mutant_cases()) {
+        if (!with.mutant.empty() && with.mutant != m.name)
+            continue;
+        cases.push_back(&m);
+        for (const auto on : media)
+            jobs.emplace_back().request = {.what = &named(with.workload.empty() ? m.workload : with.workload),
+                                           .on = on,
+                                           .seed = with.seed,
+                                           .images_wanted = with.budget != 0 ? with.budget : 40'000,
+                                           .with = m.which};
+    }
+    fmt::print("seed {}\n", with.seed);
+    run_all(jobs);
+    int survivors = 0;
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        const job* const pair = &jobs[i * media.size()];
+        bool noticed = false;
+        for (std::size_t k = 0; k < media.size(); ++k) {
+            const std::string_view failure = (**pair[k].result).failure;
+            noticed = noticed || !failure.empty();
+            fmt::print("{:<28} {:<32} {}\n", cases[i]->name, title(pair[k].request),
+                       failure.empty() ? "not noticed" : failure.substr(0, failure.find('\n')));
+        }
+        survivors += noticed ? 0 : 1;
+        if (!noticed)
+            fmt::print("SURVIVES: {}\n", cases[i]->name);
+    }
+    fmt::print("{} mutants, {} survive; seed {}\n", cases.size(), survivors, with.seed);
+    return survivors == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     try {
-        return enumerate(parse(argc, argv));
+        const auto with = parse(argc, argv);
+        return with.mutants || !with.mutant.empty() ? kill_mutants(with) : enumerate(with);
     } catch (const std::exception& e) {
         fmt::print(stderr, "crash_enumerator: {}\n", e.what());
         return 2;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <utility>
 
 namespace pmemstream::test {
 
@@ -56,12 +57,17 @@ void run(const run_request& request, run_result& result) {
         looking.limits.unit_bytes = request.on == medium_kind::lines ? 64 : 512;
         if (!request.thorough)
             looking.limits.exhaustive_units = 5;
+        if (request.with != base::mutant::none)
+            looking.limits.deaths_again *= 8;  // where most are noticed that need more than one crash
         base::active_mutant = request.with;
         while (looking.counts().images < request.images_wanted) {
             seed = request.seed + result.rounds++;
             recording made;
             {
-                stage s(looking.file(0), recorder, fresh_stream(directory.path(), seed), {}, seed);
+                auto base = fresh_stream(directory.path(), seed);
+                if (request.what->before != nullptr)
+                    request.what->before(base);
+                stage s(looking.file(0), recorder, std::move(base), {}, seed);
                 request.what->run(s);
                 made = s.finish();
             }

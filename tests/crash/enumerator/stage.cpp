@@ -109,6 +109,14 @@ void stage::returned() {
     recorder_.mark(recording_.states.size() - 1);
 }
 
+void stage::create(const create_options& options) {
+    const auto made = file_.path().string() + ".created";
+    call({.what = model_call::kind::create});
+    must(pmemstream::create(made, options));
+    std::filesystem::remove(made);
+    returned();
+}
+
 void stage::open() {
     lost_.clear();
     writer_ = must(writer::open(file_.path(), {.control_mode = {}, .without_control = true}));

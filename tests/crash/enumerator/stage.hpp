@@ -61,6 +61,8 @@ public:
     /// The end: what happens to the writer from now on is not recorded.
     [[nodiscard]] recording finish();
 
+    /// Of another file, which is recorded as if it were this one.
+    void create(const create_options& options);
     void open();
     void close();
     void allocate(const std::string& name, std::uint64_t size_bytes);

@@ -34,7 +34,7 @@ struct model_region {
 
 /// The call that has not returned yet: what it does may be there or not.
 struct model_call {
-    enum class kind : std::uint8_t { none, append, allocate, free, clear };
+    enum class kind : std::uint8_t { none, create, append, allocate, free, clear };
     kind what = kind::none;
     std::uint64_t generation = 0;  ///< of the region in question
     std::string name{};            ///< of the one to be allocated

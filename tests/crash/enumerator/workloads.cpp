@@ -1,7 +1,14 @@
 #include "tests/crash/enumerator/workloads.hpp"
 
+#include "src/base/crc32c.hpp"
+#include "src/format/entry.hpp"
+#include "src/format/layout.hpp"
+#include "src/format/validate.hpp"
+
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstring>
 #include <initializer_list>
 #include <string>
 
@@ -199,6 +206,64 @@ void rounds(stage& s) {
     }
 }
 
+void create(stage& s) {
+    s.from_here();
+    s.create({.stream_bytes = 64 << 10, .block_bytes = 64, .file_mode = {}, .allow_network_filesystem = false});
+}
+
+void no_stream(image& content) {
+    std::fill(content.begin(), content.end(), std::byte{0});
+}
+
+/// Two entries of eight bytes where blocks were handed out with what somebody left in them.
+void stale_bytes(stage& s) {
+    s.open();
+    s.allocate("a", 1000);
+    s.append("a", 8, horizon::persisted);
+    s.from_here();
+    s.append("a", 8);
+    s.append("a", 8, horizon::persisted);
+}
+
+/// Whole entries with the timestamps that come next, behind each of those that stale_bytes() appends.
+void leave_entries(image& content, const std::array<std::byte, 16>& uuid, std::uint64_t generation) {
+    constexpr std::uint64_t begin = 8064 + 64;
+    constexpr std::uint64_t entry_bytes = 24;
+    constexpr std::uint64_t epoch = 1;
+    for (std::uint64_t n = 1; n < 8; ++n) {
+        const std::uint64_t offset = begin + n * entry_bytes;
+        const std::uint64_t payload = mixed(n);
+        format::entry_header header{
+            .payload_bytes = 8, .crc = 0, .meta = (n + 1) | format::entry_meta::epoch_bits(epoch)};
+        const auto state = base::crc32c_extend(format::entry_crc_seed(uuid, generation), &payload, sizeof payload);
+        header.crc = format::entry_crc(state, header.payload_bytes, epoch, header.meta, offset);
+        std::memcpy(content.data() + offset, &header, sizeof header);
+        std::memcpy(content.data() + offset + sizeof header, &payload, sizeof payload);
+    }
+}
+
+std::array<std::byte, 16> uuid_of(const image& content) {
+    std::array<std::byte, 16> uuid{};
+    std::memcpy(uuid.data(), content.data() + offsetof(format::superblock, uuid), sizeof uuid);
+    return uuid;
+}
+
+void entries_of_other_stream(image& content) {
+    auto uuid = uuid_of(content);
+    uuid[3] ^= std::byte{1};
+    leave_entries(content, uuid, 1);
+}
+
+void entries_of_other_generation(image& content) {
+    leave_entries(content, uuid_of(content), 2);
+}
+
+void entries_of_other_epoch(image& content) {
+    leave_entries(content, uuid_of(content), 1);
+    const std::uint64_t epoch = format::epoch_word(256);
+    std::memcpy(content.data() + format::header_offset + offsetof(format::identity_line, epoch), &epoch, sizeof epoch);
+}
+
 constexpr std::array all{
     workload{"first_append", "the first entries of a fresh stream", first_append},
     workload{"append", "entries of several lengths, the last of them durable", append},
@@ -216,7 +281,12 @@ constexpr std::array all{
     workload{"first_opening", "the first writer of a stream", first_opening},
     workload{"two_epochs", "entries of one length, cut and appended again by later writers", two_epochs},
     workload{"other_region_durable", "committed in one region, then durable in another", other_region_durable},
-    workload{"rounds", "wait_persisted, with the persisted words written in between", rounds, true},
+    workload{"rounds", "wait_persisted, with the persisted words written in between", rounds, nullptr, true},
+    workload{"create", "a stream that is being made", create, no_stream},
+    workload{"other_stream", "behind the end lie entries of another stream", stale_bytes, entries_of_other_stream},
+    workload{"other_generation", "behind the end lie entries of an earlier use", stale_bytes,
+             entries_of_other_generation},
+    workload{"other_epoch", "behind the end lie entries of 256 writers ago", stale_bytes, entries_of_other_epoch},
 };
 
 }  // namespace

@@ -12,6 +12,8 @@ struct workload {
     std::string_view name;
     std::string_view what;
     void (*run)(stage&);
+    /// Changes the fresh stream before anything is done to it; null: nothing.
+    void (*before)(image&) = nullptr;
     bool words_at_once = false;  ///< every round writes the persisted words, as the housekeeper does now and then
 };
 [[nodiscard]] std::span<const workload> workloads();
