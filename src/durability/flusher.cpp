@@ -3,6 +3,7 @@
 #include "ipc/futex.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/base/trouble.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
@@ -19,13 +20,6 @@ using base::store_relaxed;
 using base::store_release;
 using format::persisted_offset_of;
 using steady = std::chrono::steady_clock;
-
-namespace {
-
-// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment. How long: tend().
-constexpr std::uint64_t words_bytes_max = std::uint64_t{16} << 20;
-
-}  // namespace
 
 flusher::flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept
     : medium_(medium), header_(header), trouble_(trouble) {}
@@ -104,8 +98,9 @@ result<void> flusher::round() noexcept {
     }
     // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
     //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
-    if (auto done = checked(make_durable()); !done)
-        return done;
+    if (!base::mutated(base::mutant::entries_not_durable))
+        if (auto done = checked(make_durable()); !done)
+            return done;
     // What the fault guard put in the place of a lost page was synced to nowhere.
     if (auto fine = check_usable(); !fine)
         return fine;
@@ -204,8 +199,10 @@ result<void> flusher::persist_region(std::uint32_t index) noexcept {
         const moved_region region{index, load_acquire(slot.commit.commit_offset), load_relaxed(slot.commit.timestamp)};
         const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
         // As in a round ([P9]), for one region. One fence: the words ride on a later one.
-        medium_.flush(persisted, region.offset - persisted);
-        medium_.drain();
+        if (!base::mutated(base::mutant::entries_not_durable)) {
+            medium_.flush(persisted, region.offset - persisted);
+            medium_.drain();
+        }
         if (auto fine = check_usable(); !fine)
             return fine;
         bytes_since_words_ += region.offset - persisted;
@@ -249,7 +246,8 @@ void flusher::tend() noexcept {
 result<void> flusher::persist_timestamp() noexcept {
     if (failed_.load(std::memory_order_acquire))
         return tl::unexpected(*failure());
-    if (durable_timestamp_ >= load_relaxed(header_.commit.timestamp))
+    if (durable_timestamp_ >= load_relaxed(header_.commit.timestamp) ||
+        base::mutated(base::mutant::timestamp_not_durable))
         return {};
     any_words_stale_ = true;
     return persist_words();

@@ -15,6 +15,13 @@
 
 namespace pmemstream::durability {
 
+/// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment. How long: flusher::tend().
+#ifdef PMEMSTREAM_TEST_HOOKS
+inline std::uint64_t words_bytes_max = std::uint64_t{16} << 20;  // set while no stream is open
+#else
+inline constexpr std::uint64_t words_bytes_max = std::uint64_t{16} << 20;
+#endif
+
 /// Moves the persisted offsets of a writer's stream forward, one round at a time, in the thread of whoever wants them
 /// moved: while one thread flushes, the others wait, and what was committed meanwhile is the next one's round. So a
 /// single waiter pays for no change of threads, and many share each round.

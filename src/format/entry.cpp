@@ -5,7 +5,9 @@
 namespace pmemstream::format {
 
 std::uint32_t entry_crc_seed(const std::array<std::byte, 16>& uuid, std::uint64_t generation) noexcept {
-    return base::crc32c_extend_u64(base::crc32c_extend(~std::uint32_t{0}, uuid.data(), uuid.size()), generation);
+    const std::size_t uuid_bytes = base::mutated(base::mutant::uuid_not_in_crc) ? 0 : uuid.size();
+    const std::uint64_t told = base::mutated(base::mutant::generation_not_in_crc) ? 0 : generation;
+    return base::crc32c_extend_u64(base::crc32c_extend(~std::uint32_t{0}, uuid.data(), uuid_bytes), told);
 }
 
 bool crc_matches(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta, std::uint32_t crc,

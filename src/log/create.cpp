@@ -1,5 +1,6 @@
 #include "src/base/checked.hpp"
 #include "src/base/failure.hpp"
+#include "src/base/mutant.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/base/wall_clock.hpp"
 #include "src/format/layout.hpp"
@@ -106,18 +107,19 @@ result<void> take_space(int fd, std::uint64_t bytes, const std::string& name) {
 }
 
 result<void> write_metadata(const format::superblock& block, medium::mapping& medium) {
-    auto* const base = medium.data();
-    auto& header = *reinterpret_cast<format::shared_header*>(base + format::header_offset);
+    auto* const begin = medium.data();
+    auto& header = *reinterpret_cast<format::shared_header*>(begin + format::header_offset);
     // Space that a file system hands out reads as zeros, so only what is not zero is stored.
     header.identity.stream_bytes = block.initial_stream_bytes;
-    auto& segment = *reinterpret_cast<format::segment_header*>(base + format::first_segment_offset);
+    auto& segment = *reinterpret_cast<format::segment_header*>(begin + format::first_segment_offset);
     segment.magic = format::magic_segment;
     segment.slots = block.first_segment_slots;
     segment.segment_bytes = block.data_offset - format::first_segment_offset;
     segment.crc = format::segment_crc(segment);
-    auto& superblock = *reinterpret_cast<format::superblock*>(base + format::superblock_offset);
-    superblock = block;
-    superblock.magic = 0;
+    auto& superblock = *reinterpret_cast<format::superblock*>(begin + format::superblock_offset);
+    auto unborn = block;
+    unborn.magic = base::mutated(base::mutant::magic_first) ? block.magic : 0;
+    superblock = unborn;
     // [P1] Everything is durable before the magic says that this is a stream. Pairs with [P2] in validate.cpp.
     //      Without it: after power loss a file with a whole superblock and a torn table passes for a stream.
     if (auto done = medium.persist(0, block.data_offset); !done)

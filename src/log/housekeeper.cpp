@@ -11,6 +11,8 @@ housekeeper::housekeeper(std::chrono::milliseconds period, std::function<void(un
     : period_(std::min<std::chrono::milliseconds>(period, std::chrono::hours(24 * 365))), tick_(std::move(tick)) {}
 
 int housekeeper::start() noexcept {
+    if (without_threads)
+        return 0;
     sigset_t all, before;
     sigfillset(&all);
     // Not those that a faulting instruction raises: blocked, they would end the process before the fault guard runs.

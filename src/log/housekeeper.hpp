@@ -8,6 +8,13 @@
 
 namespace pmemstream::log {
 
+#ifdef PMEMSTREAM_TEST_HOOKS
+/// Set while no stream is open: no thread is made, so that a test sees one order of stores and no other.
+inline bool without_threads = false;
+#else
+inline constexpr bool without_threads = false;
+#endif
+
 /// A thread of the writer that does what must not cost the appender anything, every so often. It blocks every
 /// signal, so that the program's handlers run on the program's threads.
 class housekeeper {

@@ -2,6 +2,7 @@
 
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/base/wall_clock.hpp"
 #include "src/format/entry.hpp"
@@ -53,11 +54,13 @@ bool is_same_file(const format::identity_line& identity, const file_identity& no
 
 trust decide_trust(const format::identity_line& identity, const file_identity& now) noexcept {
     // [P16] Whoever closed this stream persisted everything first. Pairs with [P15] in writer.cpp.
-    if (identity.clean_epoch == identity.epoch)
+    const bool ever_closed = base::mutated(base::mutant::clean_for_ever) && identity.clean_epoch != 0;
+    if (identity.clean_epoch == identity.epoch || ever_closed)
         return trust::clean;
     // [P12] Boot and file are the ones whose offsets these are. Pairs with [P11] in writer.cpp.
-    const bool holds = identity.boot_id == now.boot_id && is_same_file(identity, now) &&
-                       (identity.medium_flags & format::medium_error_flag) == 0;
+    const bool ours = (identity.boot_id == now.boot_id && is_same_file(identity, now)) ||
+                      base::mutated(base::mutant::identity_ignored);
+    const bool holds = ours && (identity.medium_flags & format::medium_error_flag) == 0;
     return holds ? trust::process_died : trust::rescan;
 }
 
@@ -132,7 +135,9 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
                                       const format::slot_cold& cold, bool same_file, recovery_report& report) {
     // [P10] What lies before the persisted offset is on the medium, whole; the scan begins there. Pairs with [P9] in
     //       flusher.cpp. The commit offset may be of any moment.
-    const std::uint64_t persisted = format::persisted_offset_of(slot.persist.persisted);
+    const bool trusting = base::mutated(base::mutant::scan_from_commit);
+    const std::uint64_t persisted =
+        trusting ? slot.commit.commit_offset : format::persisted_offset_of(slot.persist.persisted);
     if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
         return tl::unexpected(std::move(fine.error()));
     auto input = bytes_behind(file, cold, persisted);
@@ -144,7 +149,7 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
         return failure(errc::corrupt,
                        "{}: region slot {}: its persisted word at offset {} is of an epoch after the header's ({})",
                        file.name(), index, file.offset_of(slot.persist.persisted), input.epoch);
-    input.oldest_epoch = input.epoch - ago;
+    input.oldest_epoch = base::mutated(base::mutant::persisted_epoch_ignored) ? 0 : input.epoch - ago;
     // Timestamps are compared from the region's first: a kill between the two stores of the persist line leaves its
     // timestamp ahead of its offset.
     const auto scanned = scan(input);
@@ -195,9 +200,11 @@ result<void> settle_region(stream_file& file, const recovered_region& region) {
     //      its flush. Entries behind it need no zeros: they are of an earlier writer than whatever will precede them.
     const std::uint64_t zeroed =
         std::min<std::uint64_t>(sizeof(format::entry_header), region.end_of_region - region.end);
-    std::memset(file.bytes_at(region.end), 0, zeroed);
-    if (auto done = file.medium().persist(region.end, zeroed); !done)
-        return done;
+    if (!base::mutated(base::mutant::end_not_zeroed))
+        std::memset(file.bytes_at(region.end), 0, zeroed);
+    if (!base::mutated(base::mutant::zeros_not_durable))
+        if (auto done = file.medium().persist(region.end, zeroed); !done)
+            return done;
     store_relaxed(slot.commit.timestamp, region.timestamp);
     store_release(slot.commit.commit_offset, region.end);
     return {};
@@ -227,7 +234,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     auto& header = file.header();
     std::vector<recovered_region> regions;
     // [P20] The header's timestamps count, whatever the regions hold. Pairs with [P19] in region_allocation.cpp.
-    std::uint64_t committed = std::max(header.commit.timestamp, header.persist.timestamp);
+    std::uint64_t committed = base::mutated(base::mutant::header_timestamps_ignored)
+                                  ? 0
+                                  : std::max(header.commit.timestamp, header.persist.timestamp);
     std::uint64_t given = committed;
     for (std::uint32_t i = 0; i < table.slots(); ++i) {
         auto& slot = table.slot(i);
@@ -257,8 +266,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     // [P17] What the table says in memory is on the medium before anything is built on it. Pairs with [P18] in
     //       region_table.cpp. Without it: a process killed between a store and its flush leaves words that only this
     //       boot knows; blocks are reused, and after power loss two slots hold them.
-    if (auto done = persist_table(file, table); !done)
-        return tl::unexpected(std::move(done.error()));
+    if (!base::mutated(base::mutant::table_not_flushed))
+        if (auto done = persist_table(file, table); !done)
+            return tl::unexpected(std::move(done.error()));
     for (const auto& region : regions) {
         if (region.clearing) {
             const std::uint64_t generation = format::generation_of(region.slot->cold.state);
@@ -299,8 +309,9 @@ result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::ui
                                    .crc = 0};
     extent.crc = format::extent_crc(extent);
     std::memset(file.bytes_at(begin), 0, sizeof(format::entry_header));
-    if (auto done = file.medium().persist(cold.extent_offset, sizeof extent + sizeof(format::entry_header)); !done)
-        return done;
+    if (!base::mutated(base::mutant::extent_not_durable))
+        if (auto done = file.medium().persist(cold.extent_offset, sizeof extent + sizeof(format::entry_header)); !done)
+            return done;
     store_relaxed(cold.first_timestamp, first_timestamp);
     store_relaxed(cold.creation_ns, base::wall_clock_ns());
     store_relaxed(cold.place_crc, format::place_crc(cold));
@@ -312,8 +323,9 @@ result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::ui
     // [P7] Slot and extent are durable before the state word makes a region of them. Pairs with [P8] in
     //      region_table.cpp.
     //      Without it: after power loss a live region has torn fields, or the entries of an earlier use.
-    if (auto done = file.persist(slot); !done)
-        return done;
+    if (!base::mutated(base::mutant::slot_not_durable))
+        if (auto done = file.persist(slot); !done)
+            return done;
     base::die_at(prepared);
     store_release(cold.state, format::state_word(generation, format::slot_state::live));
     return file.persist(cold);

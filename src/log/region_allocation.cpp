@@ -3,6 +3,7 @@
 #include "src/base/crc32c.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/validate.hpp"
 #include "src/log/recovery.hpp"
@@ -159,8 +160,9 @@ result<void> writer::impl::add_segment() {
     segment.crc = format::segment_crc(segment);
     // [P3] The segment is zeroed and durable before anything leads to it. Pairs with [P4] in region_table.cpp.
     //      Without it: after power loss old payload is taken for region slots.
-    if (auto done = note_medium(file->medium().persist(*place, written)); !done)
-        return done;
+    if (!base::mutated(base::mutant::segment_not_durable))
+        if (auto done = note_medium(file->medium().persist(*place, written)); !done)
+            return done;
     base::die_at(base::kill_point::table_segment_written);
     store_release(last.next, *place | format::segment_link_tag);
     (void)space->take(*place, bytes);
@@ -227,7 +229,8 @@ result<void> writer::impl::free(region where, bool force) {
     store_release(slot.cold.state, format::state_word(where.generation(), format::slot_state::free));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     ring_sleepers(where.index());  // whoever waits for the next entry learns that there is none
-    auto done = note_medium(file->persist(slot.cold));
+    const bool skipped = base::mutated(base::mutant::state_not_durable);
+    auto done = skipped ? result<void>() : note_medium(file->persist(slot.cold));
     base::die_at(base::kill_point::free_done);
     // Not reused unless the medium has it: after power loss the region would be live again, with another's bytes in it.
     if (done)

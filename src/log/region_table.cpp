@@ -2,6 +2,7 @@
 
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/format/validate.hpp"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ using base::load_relaxed;
 
 result<void> region_table::refresh(const stream_file& file) {
     const auto& superblock = file.superblock();
+    const bool follows = !(base::mutated(base::mutant::link_ignored) && segments_.empty());
     for (;;) {
         std::uint64_t offset = format::first_segment_offset;
         if (!segments_.empty()) {
@@ -24,7 +26,7 @@ result<void> region_table::refresh(const stream_file& file) {
                 format::check_segment_link(load_acquire(last.next), superblock, file.stream_bytes(), file.name());
             if (!link)
                 return tl::unexpected(std::move(link.error()));
-            if (*link == 0)
+            if (*link == 0 || !follows)
                 return {};
             offset = *link;
         }

@@ -3,6 +3,7 @@
 #include "ipc/reader_control.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/format/entry.hpp"
 #include "src/log/recovery.hpp"
 #include "src/log/writer_impl.hpp"
@@ -108,6 +109,11 @@ result<void> writer::impl::take_over() {
     flusher->set_epoch(file->epoch());
     const auto row = log::reconsider_trust(*file, table, *now, log::decide_trust(identity, *now));
     const bool same_file = log::is_same_file(identity, *now);
+    if (base::mutated(base::mutant::identity_first)) {
+        identity.boot_id = now->boot_id;
+        identity.st_dev = now->device;
+        identity.st_ino = now->inode;
+    }
     auto recovered = log::recover(*file, table, *flusher, row, same_file);
     if (!recovered)
         return tl::unexpected(std::move(recovered.error()));
@@ -132,8 +138,9 @@ result<void> writer::impl::take_over() {
     //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
     epoch = file->epoch() + (same_file ? 1 : log::foreign_epochs);
     store_release(identity.epoch, format::epoch_word(epoch));
-    if (auto done = file->persist(identity); !done)
-        return done;
+    if (!base::mutated(base::mutant::epoch_not_durable))
+        if (auto done = file->persist(identity); !done)
+            return done;
     base::die_at(base::kill_point::open_done);
     hot.base = file->bytes_at(0);
     hot.trouble = trouble;
@@ -169,6 +176,10 @@ result<void> writer::impl::close_in_order() {
         return lost();
     ring_everybody();  // there is nobody left to ring later what was put off
     const durability::flusher::pause pause(*flusher);
+    if (base::mutated(base::mutant::clean_first)) {
+        store_release(file->header().identity.clean_epoch, format::epoch_word(epoch));
+        (void)file->persist(file->header().identity);
+    }
     auto done = flusher->persist_everything();
     if (file->medium().has_faulted())
         return lost();

@@ -78,10 +78,13 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
     if (mode == access::write)
         if (const int code = self->unforked_.cover(self->data_, bytes); code != 0)
             return base::system_failure(code, "{}: keeping the mapping from forked children", self->file_);
+    if (mode == access::write)
+        seam_mapped(*self);
     return self;
 }
 
 mapping::~mapping() {
+    seam_unmapped(*this);
     guard_ = {};
     if (map_ != nullptr)
         pmem2_map_delete(&map_);

@@ -14,6 +14,9 @@ namespace pmemstream::medium {
 class observer {
 public:
     virtual ~observer() = default;
+    /// A mapping to write to was made, or is about to go.
+    virtual void mapped(const mapping&) {}
+    virtual void unmapped(const mapping&) {}
     virtual void flush(const mapping&, std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {}
     virtual void drain(const mapping&) {}
     /// Before the system is asked. An errno value makes it fail without being asked; 0 lets it pass.
@@ -23,6 +26,14 @@ public:
 /// The one that is told; null: nobody. Set while no stream is open.
 inline observer* observing = nullptr;
 
+inline void seam_mapped(const mapping& m) {
+    if (observing != nullptr)
+        observing->mapped(m);
+}
+inline void seam_unmapped(const mapping& m) {
+    if (observing != nullptr)
+        observing->unmapped(m);
+}
 inline void seam_flush(const mapping& m, std::uint64_t offset, std::uint64_t bytes) {
     if (observing != nullptr)
         observing->flush(m, offset, bytes);
@@ -35,6 +46,8 @@ inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
     return observing != nullptr ? observing->sync(m, ranges) : 0;
 }
 #else
+inline void seam_mapped(const mapping&) noexcept {}
+inline void seam_unmapped(const mapping&) noexcept {}
 inline void seam_flush(const mapping&, std::uint64_t, std::uint64_t) noexcept {}
 inline void seam_drain(const mapping&) noexcept {}
 inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {

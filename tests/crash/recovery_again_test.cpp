@@ -76,6 +76,24 @@ TEST_CASE("what a dead process had not committed does not come back with the pow
     CHECK(content(stream) == texts{"a", "B"});
 }
 
+TEST_CASE("an entry is committed although its writer died before telling the stream, whatever was cut behind it") {
+    dead_stream stream;
+    stream.dies_after([](writer& to) {
+        const region where = must(to.allocate(2000, "r"));
+        for (const char* text : {"a", "b", "c"})
+            must(to.append(where, bytes_of(text)));
+    });
+    flip(stream.file, stream.entry_at(0, 1) + 16);
+    stream.reboot();
+    stream.dies_after([](writer& to) { must(to.append(must(to.find("r")), bytes_of("B"))); });
+    // Between the two stores of that commit; the region ends where "c" begins, which is whole.
+    poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    const auto to = stream.write();
+    CHECK(to->recovery().found == found::process_died);
+    CHECK(content(stream) == texts{"a", "B"});
+    CHECK(all_texts(stream.read()) == texts{"a", "B"});
+}
+
 TEST_CASE("what was cut behind an entry stays away when the epoch's eight bits have come round") {
     dead_stream stream;
     stream.dies_after([](writer& to) {

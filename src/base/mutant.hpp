@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+
+// Faults that the crash tests put into the library on purpose, to see that they would notice: each leaves out, or does
+// in another order, what a label of docs/ordering.md or a field of the format is there for. The library that is
+// installed is compiled without PMEMSTREAM_TEST_HOOKS: there nothing is ever mutated, and the branches go.
+namespace pmemstream::base {
+
+enum class mutant : std::uint8_t {
+    none,
+    magic_first,                ///< P1: the magic is stored with everything else
+    magic_ignored,              ///< P2
+    segment_not_durable,        ///< P3: linked before it is flushed
+    link_ignored,               ///< P4
+    end_not_zeroed,             ///< P5: what was cut stays
+    zeros_not_durable,          ///< P5: zeroed, and not flushed
+    slot_not_durable,           ///< P7: "live" is stored before slot and extent are flushed
+    extent_not_durable,         ///< P7: the extent alone
+    entries_not_durable,        ///< P9: the persisted offset moves before the flush
+    scan_from_commit,           ///< P10: a rescan begins at the commit offset
+    identity_first,             ///< P11: boot id and file before the recovered offsets
+    identity_ignored,           ///< P12: commit offsets are believed of any boot and file
+    epoch_not_durable,          ///< P13
+    epoch_order_ignored,        ///< P14: the scan takes entries of any epoch
+    clean_first,                ///< P15: marked clean before everything is persisted
+    clean_for_ever,             ///< P16: clean if any writer ever closed
+    table_not_flushed,          ///< P17: an opening builds on words that only memory has
+    timestamp_not_durable,      ///< P19: a region is freed before its timestamps are durable elsewhere
+    header_timestamps_ignored,  ///< P20
+    state_not_durable,          ///< free() and clear() return before the state word is durable
+    generation_not_in_crc,
+    uuid_not_in_crc,
+    epoch_high_bits_not_in_crc,
+    persisted_epoch_ignored,  ///< entries behind the persisted offset may be older than who stored it
+    count
+};
+
+#ifdef PMEMSTREAM_TEST_HOOKS
+/// The one that is at work. Set while no stream is open.
+inline mutant active_mutant = mutant::none;
+[[nodiscard]] inline bool mutated(mutant m) noexcept {
+    return active_mutant == m;
+}
+#else
+[[nodiscard]] constexpr bool mutated(mutant) noexcept {
+    return false;
+}
+#endif
+
+}  // namespace pmemstream::base
