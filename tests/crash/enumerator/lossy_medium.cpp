@@ -123,7 +123,7 @@ void lossy_medium::for_images(std::optional<std::uint64_t> newest, const limits&
         }
     } else {
         // All old, all new, and each alone the other way round; or some of these.
-        constexpr std::size_t ends_max = 32;
+        const std::size_t ends_max = 2 * within.samples;
         const std::size_t ends = 2 * free + 2;
         for (std::size_t n = 0; n < std::min(ends, ends_max); ++n) {
             const std::size_t odd = ends <= ends_max ? n : n < 2 ? 2 * free + n : random() % ends;

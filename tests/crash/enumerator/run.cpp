@@ -55,8 +55,13 @@ void run(const run_request& request, run_result& result) {
         explorer looking(directory.path(), stream_bytes, recorder);
         looking.after_crash = go_on_after_crash;
         looking.limits.unit_bytes = request.on == medium_kind::lines ? 64 : 512;
-        if (!request.thorough)
-            looking.limits.exhaustive_units = 5;
+        if (!request.thorough) {
+            looking.limits.exhaustive_units = 4;
+            looking.limits.exhaustive_images = 24;
+            looking.limits.samples = 2;
+            looking.limits.crashes_again = 8;
+            looking.limits.deaths_again = 2;
+        }
         if (request.with != base::mutant::none)
             looking.limits.deaths_again *= 8;  // where most are noticed that need more than one crash
         base::active_mutant = request.with;
