@@ -4,6 +4,7 @@
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
 #include "src/format/validate.hpp"
+#include "src/log/recovery.hpp"
 
 #include <algorithm>
 #include <array>
@@ -260,7 +261,8 @@ void entries_of_other_generation(image& content) {
 
 void entries_of_other_epoch(image& content) {
     leave_entries(content, uuid_of(content), 1);
-    const std::uint64_t epoch = format::epoch_word(256);
+    // The next writer, of what is a copy for it, has the same eight bits as theirs.
+    const std::uint64_t epoch = format::epoch_word(257 - log::foreign_epochs);
     std::memcpy(content.data() + format::header_offset + offsetof(format::identity_line, epoch), &epoch, sizeof epoch);
 }
 
