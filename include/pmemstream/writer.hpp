@@ -88,7 +88,7 @@ private:
 class PMEMSTREAM_API writer {
 public:
     /// Takes the lock without waiting, then recovers (which may be cut short anywhere and begun again).
-    /// Errors: writer_busy (names the holder's pid), blocked_by_reader, not_found, no_permission, not_a_file,
+    /// Errors: writer_busy (names the holder's pid), blocked_by_reader, device_busy, not_found, no_permission, not_a_file,
     /// not_a_stream, unsupported_format, truncated, corrupt, no_space (the file is sparse and the disk is full),
     /// unsupported_filesystem, io. A file that is refused is not changed.
     [[nodiscard]] static result<std::unique_ptr<writer>> open(const std::filesystem::path& file,

@@ -32,8 +32,8 @@ result<file_identity> current_identity(const stream_file& file) {
     if (!fd || ::read(fd.get(), text, 36) != 36)
         return base::system_failure(errno, "{}: reading the boot id", path);
     file_identity now;
-    now.device = file.device();
-    now.inode = file.inode();
+    now.device = file.backing().device;
+    now.inode = file.backing().inode;
     std::size_t digits = 0;
     for (const char c : text) {
         const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;

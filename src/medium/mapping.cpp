@@ -3,7 +3,6 @@
 #include "src/base/failure.hpp"
 #include "src/medium/seam.hpp"
 
-#include <libpmem2.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -11,72 +10,22 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 
 namespace pmemstream::medium {
 
-namespace {
-
-tl::unexpected<error> pmem2_failure(int code, const std::string& file, const char* step) {
-    // Its own codes lie below PMEM2_E_UNKNOWN and come with a sentence; the others are errno values, negated.
-    if (code <= PMEM2_E_UNKNOWN)
-        return base::failure(errc::io, "{}: {}: {}", file, step, pmem2_errormsg());
-    return base::system_failure(-code, "{}: {}", file, step);
-}
-
-granularity translate(pmem2_granularity value) noexcept {
-    switch (value) {
-        case PMEM2_GRANULARITY_BYTE:
-            return granularity::byte;
-        case PMEM2_GRANULARITY_CACHE_LINE:
-            return granularity::cache_line;
-        default:
-            return granularity::page;
-    }
-}
-
-}  // namespace
-
 result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file) {
-    pmem2_config* config = nullptr;
-    pmem2_source* source = nullptr;
-    const auto cleanup = [&] {
-        pmem2_source_delete(&source);
-        pmem2_config_delete(&config);
-    };
-    const auto fail = [&](int code, const char* step) {
-        auto failed = pmem2_failure(code, file, step);
-        cleanup();
-        return failed;
-    };
-    if (const int code = pmem2_config_new(&config); code != 0)
-        return fail(code, "preparing to map");
-    if (const int code = pmem2_source_from_fd(&source, fd); code != 0)
-        return fail(code, "preparing to map");
-    if (const int code = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE); code != 0)
-        return fail(code, "preparing to map");
-    if (const int code = pmem2_config_set_length(config, bytes); code != 0)
-        return fail(code, "preparing to map");
-    if (mode == access::read)
-        if (const int code = pmem2_config_set_protection(config, PMEM2_PROT_READ); code != 0)
-            return fail(code, "preparing to map");
-
+    auto memory = mapped_memory::map(fd, bytes, mode, file);
+    if (!memory)
+        return tl::unexpected(std::move(memory.error()));
     std::unique_ptr<mapping> self(new mapping);
-    if (const int code = pmem2_map_new(&self->map_, config, source); code != 0)
-        return fail(code, "mapping");
-    cleanup();
-    self->data_ = static_cast<std::byte*>(pmem2_map_get_address(self->map_));
+    self->memory_ = std::move(*memory);
     self->bytes_ = bytes;
     self->fd_ = fd;
-    self->flush_ = pmem2_get_flush_fn(self->map_);
-    self->drain_ = pmem2_get_drain_fn(self->map_);
-    self->granularity_ = translate(pmem2_map_get_store_granularity(self->map_));
-    self->granularity_forced_ = std::getenv("PMEM2_FORCE_GRANULARITY") != nullptr;
     self->file_ = std::move(file);
-    self->guard_ = base::guarded_range(self->data_, bytes, mode == access::write, &self->trouble_);
+    self->guard_ = base::guarded_range(self->data(), bytes, mode == access::write, &self->trouble_);
     // A child must not write to its parent's stream by accident.
     if (mode == access::write)
-        if (const int code = self->unforked_.cover(self->data_, bytes); code != 0)
+        if (const int code = self->unforked_.cover(self->data(), bytes); code != 0)
             return base::system_failure(code, "{}: keeping the mapping from forked children", self->file_);
     if (mode == access::write)
         seam_mapped(*self);
@@ -85,19 +34,16 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
 
 mapping::~mapping() {
     seam_unmapped(*this);
-    guard_ = {};
-    if (map_ != nullptr)
-        pmem2_map_delete(&map_);
 }
 
 void mapping::flush(std::uint64_t offset, std::uint64_t bytes) noexcept {
     seam_flush(*this, offset, bytes);
-    flush_(data_ + offset, bytes);
+    memory_.flush(offset, bytes);
 }
 
 void mapping::drain() noexcept {
     seam_drain(*this);
-    drain_();
+    memory_.drain();
 }
 
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
@@ -122,7 +68,7 @@ result<void> mapping::sync(std::span<const range> ranges) noexcept {
     int code = seam_sync(*this, ranges);
     if (code == 0) {
         // One range: no more than it is written. Several: all that is dirty, in one go.
-        const int done = ranges.size() == 1 ? ::msync(data_ + begin, end - begin, MS_SYNC) : ::fdatasync(fd_);
+        const int done = ranges.size() == 1 ? ::msync(data() + begin, end - begin, MS_SYNC) : ::fdatasync(fd_);
         code = done == 0 ? 0 : errno;
     }
     if (code == 0)
@@ -159,7 +105,7 @@ std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64
 [[gnu::no_sanitize_thread]] void mapping::touch(std::uint64_t offset, std::uint64_t bytes) noexcept {
     constexpr std::uint64_t page = 4096;
     for (std::uint64_t at = offset & ~std::uint64_t{7}; at < offset + bytes; at = (at | (page - 1)) + 1) {
-        auto* const word = reinterpret_cast<std::uint64_t*>(data_ + at);
+        auto* const word = reinterpret_cast<std::uint64_t*>(data() + at);
 #if defined(__x86_64__)
         __asm__ volatile("lock orq $0, %0" : "+m"(*word));
 #else

@@ -2,6 +2,7 @@
 
 #include "src/base/fault_registry.hpp"
 #include "src/base/trouble.hpp"
+#include "src/medium/mapped_memory.hpp"
 #include "src/medium/unforked_range.hpp"
 
 #include <pmemstream/result.hpp>
@@ -14,13 +15,9 @@
 #include <string>
 #include <vector>
 
-struct pmem2_map;
-
 namespace pmemstream::medium {
 
-enum class access : std::uint8_t { read, write };
-
-/// A stream's file in memory, and how stores to it become durable there. The only user of libpmem2.
+/// A stream's file, or block device, in memory, and how stores to it become durable there.
 /// Thread safety: all but destruction.
 class mapping {
 public:
@@ -31,18 +28,18 @@ public:
     mapping(const mapping&) = delete;
     mapping& operator=(const mapping&) = delete;
 
-    [[nodiscard]] std::byte* data() const noexcept { return data_; }
+    [[nodiscard]] std::byte* data() const noexcept { return memory_.data(); }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-    [[nodiscard]] pmemstream::granularity granularity() const noexcept { return granularity_; }
+    [[nodiscard]] pmemstream::granularity granularity() const noexcept { return memory_.granularity(); }
     /// PMEM2_FORCE_GRANULARITY decided, not the file.
-    [[nodiscard]] bool granularity_forced() const noexcept { return granularity_forced_; }
+    [[nodiscard]] bool granularity_forced() const noexcept { return memory_.is_forced(); }
 
     /// Makes `bytes` from `offset` durable: flush() and drain(), or sync(), whichever this medium has. Errors: io,
     /// no_space (a file system that copies on write); nothing is known of the range then.
     [[nodiscard]] result<void> persist(std::uint64_t offset, std::uint64_t bytes) noexcept;
 
     /// Whether single stores can be made durable (flush, drain) or only pages can (sync).
-    [[nodiscard]] bool flushes() const noexcept { return granularity_ != pmemstream::granularity::page; }
+    [[nodiscard]] bool flushes() const noexcept { return granularity() != pmemstream::granularity::page; }
     /// Only where flushes(): the range is durable after the next drain().
     void flush(std::uint64_t offset, std::uint64_t bytes) noexcept;
     void drain() noexcept;
@@ -70,18 +67,14 @@ public:
 private:
     mapping() noexcept = default;
 
-    std::byte* data_ = nullptr;
     std::uint64_t bytes_ = 0;
-    pmem2_map* map_ = nullptr;
     int fd_ = -1;  // the caller's, which outlives this
-    void (*flush_)(const void*, std::size_t) = nullptr;
-    void (*drain_)() = nullptr;
-    pmemstream::granularity granularity_ = pmemstream::granularity::page;
-    bool granularity_forced_ = false;
     std::uint32_t trouble_ = 0;
     std::string file_;
-    base::guarded_range guard_;
+    // In this order: the guard goes before the memory that it guards, and that before its place may be given away.
     unforked_range unforked_;
+    mapped_memory memory_;
+    base::guarded_range guard_;
 };
 
 }  // namespace pmemstream::medium
