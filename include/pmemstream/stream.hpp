@@ -53,8 +53,10 @@ struct stream_info {
     std::uint32_t region_slots = 0;  ///< slots in the region table; it grows
     pmemstream::granularity granularity = granularity::page;
     bool granularity_forced = false;  ///< by PMEM2_FORCE_GRANULARITY: durability may be less than it says
-    std::uint64_t epoch = 0;          ///< number of the last writer: one more for each, 64 more for a copy's first
-    bool clean = false;               ///< the last writer closed it; false while one is at work
+    /// What makes pages durable for the last writer: `automatic` where both are in use. Nothing where single stores are.
+    std::optional<page_sync> synced_by = std::nullopt;
+    std::uint64_t epoch = 0;  ///< number of the last writer: one more for each, 64 more for a copy's first
+    bool clean = false;       ///< the last writer closed it; false while one is at work
     timestamp committed = timestamp::none;
     timestamp persisted = timestamp::none;
 };
@@ -62,6 +64,7 @@ struct stream_info {
 /// The UUID in the usual form, 36 characters.
 [[nodiscard]] PMEMSTREAM_API std::string to_string(const uuid& value);
 [[nodiscard]] PMEMSTREAM_API std::string_view to_string(granularity value) noexcept;
+[[nodiscard]] PMEMSTREAM_API std::string_view to_string(page_sync value) noexcept;
 
 /// A region and how full it is.
 struct region_info {

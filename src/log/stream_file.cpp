@@ -38,7 +38,7 @@ result<void> check_filesystem(int fd, const std::string& file, bool allow_networ
 }
 
 result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::path& file, medium::access mode,
-                                                       bool allow_network_filesystem) {
+                                                       bool allow_network_filesystem, page_sync sync_by) {
     std::shared_ptr<stream_file> self(new stream_file);
     self->name_ = file.string();
     const std::string& name = self->name_;
@@ -89,7 +89,7 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     if (!stream_bytes)
         return tl::unexpected(std::move(stream_bytes.error()));
 
-    auto mapping = medium::mapping::map(self->fd(), *stream_bytes, mode, name);
+    auto mapping = medium::mapping::map(self->fd(), *stream_bytes, mode, name, sync_by);
     if (!mapping)
         return tl::unexpected(std::move(mapping.error()));
     self->mapping_ = std::move(*mapping);

@@ -23,7 +23,8 @@ class stream_file {
 public:
     /// Changes nothing. Errors: see reader::open.
     [[nodiscard]] static result<std::shared_ptr<stream_file>> open(const std::filesystem::path& file,
-                                                                   medium::access mode, bool allow_network_filesystem);
+                                                                   medium::access mode, bool allow_network_filesystem,
+                                                                   page_sync sync_by = page_sync::system_calls);
 
     /// As it was given, for messages.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }

@@ -13,7 +13,8 @@
 
 namespace pmemstream::medium {
 
-result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file) {
+result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file,
+                                              page_sync sync_by) {
     auto memory = mapped_memory::map(fd, bytes, mode, file);
     if (!memory)
         return tl::unexpected(std::move(memory.error()));
@@ -27,6 +28,10 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
     if (mode == access::write)
         if (const int code = self->unforked_.cover(self->data(), bytes); code != 0)
             return base::system_failure(code, "{}: keeping the mapping from forked children", self->file_);
+    if (mode == access::write && !self->flushes())
+        if (const int code = self->syncer_.prepare(sync_by); code != 0)
+            return base::system_failure(code, "{}: setting up io_uring{}", self->file_,
+                                        sync_ring::built_in ? "" : ", without which this library was built");
     if (mode == access::write)
         seam_mapped(*self);
     return self;
@@ -58,19 +63,26 @@ result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcep
     return sync({&one, 1});
 }
 
-// libpmem2's own functions end the process when msync fails, so the system is called directly.
-result<void> mapping::sync(std::span<const range> ranges) noexcept {
+result<void> mapping::persist(std::span<const range> ranges, elsewhere rest) noexcept {
+    if (!flushes())
+        return sync(ranges, rest);
+    for (const auto& range : ranges)
+        flush(range.offset, range.bytes);
+    if (!ranges.empty())
+        drain();
+    return {};
+}
+
+std::optional<page_sync> mapping::synced_by() const noexcept {
+    return flushes() ? std::nullopt : std::optional(syncer_.used());
+}
+
+result<void> mapping::sync(std::span<const range> ranges, elsewhere rest) noexcept {
     if (ranges.empty())
         return {};
-    static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const std::uint64_t begin = ranges.front().offset & ~(page - 1);
-    const std::uint64_t end = ranges.front().offset + ranges.front().bytes;
     int code = seam_sync(*this, ranges);
-    if (code == 0) {
-        // One range: no more than it is written. Several: all that is dirty, in one go.
-        const int done = ranges.size() == 1 ? ::msync(data() + begin, end - begin, MS_SYNC) : ::fdatasync(fd_);
-        code = done == 0 ? 0 : errno;
-    }
+    if (code == 0)
+        code = syncer_.sync(data(), fd_, ranges, rest);
     if (code == 0)
         return {};
     if (ranges.size() == 1)

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -284,44 +285,73 @@ TEST_CASE("on a device that became smaller the stream is truncated, and nothing 
     CHECK(on.write()->recovery().found == recovery_report::state::clean);
 }
 
-/// A small file system of its own, under the sparse file that is the device: its blocks run out.
-TEST_CASE("when the device itself refuses, that is io, and sticks until a writer has read what is there") {
-    const temp_dir dir;
-    const auto place = dir / "small";
-    fs::create_directory(place);
-    REQUIRE(::mount("none", place.c_str(), "tmpfs", 0, "size=3m") == 0);
-    {
-        const loop_device device(place / "backing", 32 * mib);
-        {
-            must(create(device.path()));
-            const auto to = must(writer::open(device.path(), {.without_control = true}));
-            const region where = must(to->allocate(24 * mib, "r"));
-            must(to->append(where, bytes_of("safe"), horizon::persisted));
-            const std::vector<std::byte> large(8 * mib, std::byte{1});
-            must(to->append(where, large));
-            const auto failed = to->persist();
-            CHECK(code_of(failed) == "io");
-            CHECK(failed.error().system_error() == EIO);
-            CHECK(message_of(failed).find(device.path().string()) != std::string::npos);
-            CHECK(to->persisted() == timestamp{1});
-            CHECK(code_of(to->append(where, bytes_of("later"), horizon::persisted)) == "io");
-            CHECK(must(must(reader::open(device.path(), {.without_control = true})).describe(where)).persisted ==
-                  timestamp{1});
-            CHECK(code_of(to->close()) == "io");
-        }
-        REQUIRE(::mount("none", place.c_str(), "tmpfs", MS_REMOUNT, "size=64m") == 0);
-        // An opening may be told of what the kernel has not told anybody yet; then the next one is not.
-        auto again = writer::open(device.path(), {.without_control = true});
-        if (!again)
-            again = writer::open(device.path(), {.without_control = true});
-        const auto to = must(std::move(again));
-        CHECK(to->recovery().found == recovery_report::state::rescanned);
-        CHECK(to->persisted() == to->committed());
-        CHECK(texts_in(must(reader::open(device.path(), {.without_control = true})), must(to->find("r"))).front() ==
-              "safe");
+/// The device's blocks run out: it lies in a sparse file on a small file system.
+struct device_that_fills {
+    temp_dir dir;
+    fs::path place = dir / "small";
+    std::optional<loop_device> device;
+
+    device_that_fills() {
+        fs::create_directory(place);
+        REQUIRE(::mount("none", place.c_str(), "tmpfs", 0, "size=3m") == 0);
+        device.emplace(place / "backing", 32 * mib);
     }
-    // The kernel lets go of the backing file in its own time.
-    CHECK(::umount2(place.c_str(), MNT_DETACH) == 0);
+    void grow() const { REQUIRE(::mount("none", place.c_str(), "tmpfs", MS_REMOUNT, "size=64m") == 0); }
+    ~device_that_fills() {
+        device.reset();
+        (void)::umount2(place.c_str(), MNT_DETACH);  // the kernel lets go of the backing file in its own time
+    }
+    device_that_fills(const device_that_fills&) = delete;
+    device_that_fills& operator=(const device_that_fills&) = delete;
+};
+
+void refuse_and_recover(page_sync sync_by, bool several_regions) {
+    const device_that_fills on;
+    const auto file = on.device->path();
+    const writer_options how{.sync_by = sync_by, .without_control = true};
+    const auto read = [&] { return must(reader::open(file, {.without_control = true})); };
+    {
+        must(create(file));
+        const auto to = must(writer::open(file, how));
+        const region where = must(to->allocate(12 * mib, "r"));
+        const region other = must(to->allocate(12 * mib, "s"));
+        must(to->append(where, bytes_of("safe"), horizon::persisted));
+        const std::vector<std::byte> large(8 * mib, std::byte{1});
+        must(to->append(where, large));
+        if (several_regions)
+            must(to->append(other, large));
+        const auto newest = to->committed();
+        const auto failed = to->persist();
+        CHECK(code_of(failed) == "io");
+        CHECK(failed.error().system_error() == EIO);
+        CHECK(message_of(failed).find(file.string()) != std::string::npos);
+        CHECK(to->persisted() == timestamp{1});
+        CHECK(code_of(to->append(where, bytes_of("later"), horizon::persisted)) == "io");
+        CHECK(code_of(to->wait_persisted(newest)) == "io");
+        CHECK(must(read().describe(where)).persisted == timestamp{1});
+        CHECK(code_of(to->close()) == "io");
+    }
+    on.grow();
+    // An opening may be told what the kernel has not told anybody yet; then the next one is not.
+    auto again = writer::open(file, how);
+    if (!again)
+        again = writer::open(file, how);
+    const auto to = must(std::move(again));
+    CHECK(to->recovery().found == recovery_report::state::rescanned);
+    CHECK(to->persisted() == to->committed());
+    CHECK(texts_in(read(), must(to->find("r"))).front() == "safe");
+}
+
+TEST_CASE("when the device itself refuses, that is io, and sticks until a writer has read what is there") {
+    std::vector<page_sync> all{page_sync::automatic, page_sync::system_calls};
+    if (medium::sync_ring::built_in)
+        all.push_back(page_sync::io_uring);
+    for (const auto sync_by : all)
+        for (const bool several_regions : {false, true}) {
+            CAPTURE(to_string(sync_by));
+            CAPTURE(several_regions);
+            refuse_and_recover(sync_by, several_regions);
+        }
 }
 
 }  // namespace

@@ -3,8 +3,11 @@
 #include "tests/support/temp_dir.hpp"
 #include "tests/tools/process.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -40,6 +43,23 @@ TEST_CASE(
     CHECK(run({write_tool, "--mode", "0600", "--overwrite-device", on}, {.input = "c\n"}).status() == 0);
     CHECK(shell("head -c 512 /dev/zero >" + on).status() == 0);
     CHECK(run({write_tool, "--mode", "0600", "--overwrite-device", on}, {.input = "c\n"}).status() == 1);
+}
+
+TEST_CASE("info tells how the last writer made pages durable, for people and for programs") {
+    const temp_dir dir("/var/tmp");
+    const std::string file = dir / "stream";
+    const auto told = [&](const std::string& sync) {
+        CHECK(run({write_tool, "--size", "1M", file}, {.input = "a\n", .environment = {"PMEMSTREAM_SYNC=" + sync}})
+                  .status() == 0);
+        return nlohmann::json::parse(run({inspect_tool, "info", "--json", file}).out).at("synced_by");
+    };
+    CHECK(told("system_calls") == "system_calls");
+    CHECK(run({inspect_tool, "info", file}).out.find("synced by     msync and fdatasync\n") != std::string::npos);
+    const auto fastest = told("automatic");
+    CHECK((fastest == "automatic" || fastest == "system_calls"));  // as the kernel allows
+    const auto wrong = run({write_tool, file}, {.environment = {"PMEMSTREAM_SYNC=fast"}});
+    CHECK(wrong.status() == 1);
+    CHECK(wrong.says("fast"));
 }
 
 }  // namespace
