@@ -182,7 +182,6 @@ result<std::optional<entry>> merged_cursor::next() noexcept {
 
 result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
-    self.keep_registered();
     const auto& wake = self.of->file->header().wake;
     const bool persisted = self.options.horizon == horizon::persisted;
     const log::waiting_place place{self.of->control.get(),

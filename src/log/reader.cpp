@@ -100,9 +100,9 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
     });
     if (!looked)
         return tl::unexpected(looked.error());
-    self->control = std::make_shared<ipc::reader_control>(self->file->path(), self->file->header(), self->file->owner(),
-                                                          options.without_control,
-                                                          options.name.empty() ? name_of_program() : options.name);
+    self->control = std::make_shared<ipc::reader_control>(
+        ipc::control_place::beside(self->file->path(), self->file->device(), self->file->inode()), self->file->header(),
+        self->file->owner(), options.without_control, options.name.empty() ? name_of_program() : options.name);
     return reader(std::move(self));
 }
 
@@ -160,10 +160,8 @@ result<std::vector<registered_reader>> reader::registered() const {
     if (impl_->control->state() == control_state::lost)
         return lost();
     return impl_->file->ask([&]() -> result<std::vector<registered_reader>> {
-        const auto path = ipc::control_file::path_for(impl_->file->path());
         // Opened anew: the locks of the description that this process' cursors hold do not conflict with themselves.
-        auto file = ipc::control_file::attach(path, load_acquire(impl_->file->header().identity.control_nonce),
-                                              impl_->file->owner(), false);
+        auto file = impl_->control->open_anew();
         if (!file) {
             if (file.error().code() == errc::not_found)
                 return std::vector<registered_reader>();
