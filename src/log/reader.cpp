@@ -2,9 +2,12 @@
 #include "ipc/file_lock.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/log/reader_impl.hpp"
 #include "src/log/recovery.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -185,8 +188,14 @@ result<std::shared_ptr<void>> reader::block_writers() const {
 }
 
 result<void> entry::read_into(std::vector<std::byte>& to) const {
+    bool valid_early = false;
+    if (base::mutated(base::mutant::validity_before_payload)) {
+        valid_early = valid();
+        base::die_at(base::kill_point::payload_copied);
+    }
     to.assign(payload_, payload_ + payload_bytes_);
-    if (valid())
+    base::die_at(base::kill_point::payload_copied);
+    if (valid_early || valid())
         return {};
     to.clear();
     if (__atomic_load_n(view_->faulted, __ATOMIC_RELAXED) != 0)
