@@ -116,7 +116,8 @@ public:
     /// else and is tried again now and then; control_status() tells why. Thread safety: any thread.
     [[nodiscard]] control_state control() const noexcept;
     /// Why there is no control file although one was wanted. Errors, of the last attempt to make it: already_exists
-    /// (something else is at its path), no_permission, no_space, io. Thread safety: any thread.
+    /// (something else is at its path), not_found (the stream lost the name it was opened by), no_permission, no_space, io.
+    /// Thread safety: any thread.
     [[nodiscard]] result<void> control_status() const;
 
     // --- regions ------------------------------------------------------------------------------------------------

@@ -105,6 +105,8 @@ result<void> flusher::round() noexcept {
     if (auto fine = check_usable(); !fine)
         return fine;
     base::die_at(base::kill_point::flush_synced);
+    if (base::mutated(base::mutant::persisted_timestamp_first))
+        store_release(header_.persist.timestamp, committed);
     for (const auto& region : moved_)
         store_words(region);
     // [V8] release, behind the regions' persisted offsets. Pairs with the acquire [V4] in merged_cursor.cpp.

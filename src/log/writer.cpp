@@ -86,8 +86,7 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     space = std::move(*computed);
     if (auto done = note_medium(take_over()); !done)
         return done;
-    if (!options.without_control)
-        control_path = ipc::control_file::path_for(file->path());
+    control_wanted = !options.without_control;
     control_mode = options.control_mode.value_or(file->file_mode() & 0666);
     const bool fenced = identity.barrier_mode == static_cast<std::uint32_t>(format::barrier_mode::fence);
     bell.emplace(file->header().wake.committed, hot.doors, fenced);
@@ -103,7 +102,7 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
         (void)make_control_file();
     }
     keeper.emplace(std::chrono::milliseconds(100), [this](unsigned tick) {
-        if (!control_path.empty())
+        if (control_wanted)
             tend_control_file(tick);
         flusher->tend();
     });
