@@ -185,7 +185,7 @@ result<void> flusher::persist_words() noexcept {
     return {};
 }
 
-result<void> flusher::persist_region(std::uint32_t index) noexcept {
+result<void> flusher::persist_region(std::uint32_t index, medium::byte_range durable) noexcept {
     begin();
     const auto done = [&]() -> result<void> {
         if (auto fine = check_usable(); !fine)
@@ -196,7 +196,14 @@ result<void> flusher::persist_region(std::uint32_t index) noexcept {
         const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
         // As in a round ([P9]), for one region. One fence: the words ride on a later one.
         if (!base::mutated(base::mutant::entries_not_durable)) {
-            medium_.flush(persisted, region.offset - persisted);
+            const std::uint64_t durable_end = durable.offset + durable.bytes;
+            // A background round may have gone over it meanwhile.
+            if (durable.bytes == 0 || persisted > durable.offset || durable_end > region.offset) {
+                medium_.flush(persisted, region.offset - persisted);
+            } else {
+                medium_.flush(persisted, durable.offset - persisted);
+                medium_.flush(durable_end, region.offset - durable_end);
+            }
             medium_.drain();
         }
         if (auto fine = check_usable(); !fine)

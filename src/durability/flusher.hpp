@@ -55,8 +55,8 @@ public:
     [[nodiscard]] result<bool> wait(std::uint64_t upto, std::chrono::nanoseconds timeout) noexcept;
 
     /// Where the medium flushes single stores: makes everything in one region persistent, the usual end of a durable
-    /// append. `slot` is live. Errors as for wait().
-    [[nodiscard]] result<void> persist_region(std::uint32_t index) noexcept;
+    /// append. Its slot is live; `durable` was made durable before. Errors as for wait().
+    [[nodiscard]] result<void> persist_region(std::uint32_t index, medium::byte_range durable = {}) noexcept;
 
     /// A round over everything, under a pause: also the persisted words themselves are durable then, and every live
     /// region's carries this epoch. Errors as for wait().

@@ -21,6 +21,10 @@ using format::entry_meta;
 
 namespace {
 
+/// Payloads so large are copied past the caches where they are to be durable at once on a medium that flushes lines:
+/// the copy is as fast then, and there is nothing to flush. Below, the fence that orders such stores costs more than that.
+constexpr std::size_t past_caches_bytes_min = std::size_t{16} << 10;
+
 /// `crc`: the register after the payload. See format::entry_crc().
 void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc, std::uint64_t epoch,
                   std::uint64_t meta, std::uint64_t offset) noexcept {
@@ -89,7 +93,7 @@ void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t 
 result<timestamp> writer::append_any(region where, std::span<const std::byte> payload) noexcept {
     auto& hot = impl_->hot;
     if (impl_->all_durable)
-        return impl_->persist_appended(where.index(), impl_->append(where, payload));
+        return impl_->append_durably(where, payload);
     if (!detail::append_short<true>(hot, where, payload.data(), payload.size()))
         return impl_->append(where, payload);
     const timestamp given{hot.next_timestamp - 1};
@@ -103,7 +107,25 @@ result<timestamp> writer::append_any(region where, std::span<const std::byte> pa
     return given;
 }
 
-result<timestamp> writer::impl::append(region where, std::span<const std::byte> payload) noexcept {
+/// The payload alone, to where it lies in the file; returns the CRC's register behind it. Ends with a drain: the commit
+/// offset that is stored next announces these bytes ([V1]), and such stores are ordered by nothing else.
+std::uint32_t writer::impl::copy_past_caches(std::uint64_t offset, std::span<const std::byte> payload,
+                                             std::uint32_t crc_seed) noexcept {
+    // So little at a time that it is still in the nearest cache when it is read for the second time.
+    constexpr std::size_t piece_bytes = 4096;
+    std::uint32_t crc = crc_seed;
+    for (std::size_t done = 0; done < payload.size(); done += piece_bytes) {
+        const auto piece = payload.subspan(done, std::min(piece_bytes, payload.size() - done));
+        crc = base::crc32c_extend(crc, piece.data(), piece.size());
+        file->medium().copy_past_caches(offset + done, piece.data(), piece.size());
+        base::die_at(base::kill_point::copy);
+    }
+    file->medium().drain();
+    return crc;
+}
+
+result<timestamp> writer::impl::append(region where, std::span<const std::byte> payload,
+                                       medium::byte_range* past_caches) noexcept {
     if (!usable()) [[unlikely]]
         return unusable();
     auto* const region = find_open(where);
@@ -123,7 +145,19 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
         base::store_release(region->commit_line[0], end);
     if (base::mutated(base::mutant::persisted_word_before_entry))
         base::store_release(table.slot(where.index()).persist.persisted, format::persisted_word(end, epoch));
-    write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
+    if (past_caches != nullptr) {
+        const std::uint64_t begin = offset + sizeof(format::entry_header);
+        std::memset(hot.base + begin + payload.size(), 0, end - begin - payload.size());
+        const std::uint32_t crc = copy_past_caches(begin, payload, region->crc_seed);
+        write_header(hot.base + offset, static_cast<std::uint32_t>(payload.size()), crc, epoch, now | hot.epoch_bits,
+                     offset);
+        // Header and padding share lines with its ends.
+        constexpr std::uint64_t line_bytes = 64;
+        past_caches->offset = base::round_up(begin, line_bytes);
+        past_caches->bytes = (begin + payload.size()) / line_bytes * line_bytes - past_caches->offset;
+    } else {
+        write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
+    }
     if (!usable()) [[unlikely]]
         return unusable();
     hot.next_timestamp = now + 1;
@@ -132,10 +166,19 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
 }
 
 result<timestamp> writer::append(region where, std::span<const std::byte> payload, horizon how) noexcept {
-    auto appended = append(where, payload);
-    return how == horizon::persisted && !impl_->all_durable
-               ? impl_->persist_appended(where.index(), std::move(appended))
-               : appended;
+    if (how != horizon::persisted || impl_->all_durable)
+        return append(where, payload);
+    if (payload.size() >= past_caches_bytes_min)
+        return impl_->append_durably(where, payload);
+    return impl_->persist_appended(where.index(), append(where, payload));
+}
+
+result<timestamp> writer::impl::append_durably(region where, std::span<const std::byte> payload) noexcept {
+    medium::byte_range past_caches;
+    const bool pays =
+        file->medium().granularity() == granularity::cache_line && payload.size() >= past_caches_bytes_min;
+    auto appended = append(where, payload, pays ? &past_caches : nullptr);
+    return persist_appended(where.index(), std::move(appended), past_caches);
 }
 
 result<timestamp> writer::append_batch(region where, std::span<const std::span<const std::byte>> payloads) noexcept {
@@ -144,12 +187,13 @@ result<timestamp> writer::append_batch(region where, std::span<const std::span<c
 }
 
 /// Makes what was just committed in a region persisted as well.
-result<timestamp> writer::impl::persist_appended(std::uint32_t index, result<timestamp> appended) noexcept {
+result<timestamp> writer::impl::persist_appended(std::uint32_t index, result<timestamp> appended,
+                                                 medium::byte_range past_caches) noexcept {
     if (!appended)
         return appended;
     if (file->medium().flushes()) {
         // One region, by the appending thread: no round over all of them.
-        if (auto done = flusher->persist_region(index); !done)
+        if (auto done = flusher->persist_region(index, past_caches); !done)
             return tl::unexpected(std::move(done.error()));
     } else if (auto done = flusher->wait(to_uint(*appended), std::chrono::nanoseconds::max()); !done) {
         return tl::unexpected(std::move(done.error()));

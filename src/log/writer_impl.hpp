@@ -107,8 +107,14 @@ struct writer::impl {
     [[nodiscard]] result<void> check_free_of_users(region where) const;
 
     // append.cpp
-    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
-    [[nodiscard]] result<timestamp> persist_appended(std::uint32_t index, result<timestamp> appended) noexcept;
+    /// `past_caches`: where the payload may go to the medium directly, and which of its bytes did; null: nowhere.
+    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload,
+                                           medium::byte_range* past_caches = nullptr) noexcept;
+    [[nodiscard]] result<timestamp> append_durably(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<timestamp> persist_appended(std::uint32_t index, result<timestamp> appended,
+                                                     medium::byte_range past_caches = {}) noexcept;
+    [[nodiscard]] std::uint32_t copy_past_caches(std::uint64_t offset, std::span<const std::byte> payload,
+                                                 std::uint32_t crc_seed) noexcept;
     [[nodiscard]] result<timestamp> append_batch(region where,
                                                  std::span<const std::span<const std::byte>> payloads) noexcept;
     [[nodiscard]] result<std::pair<std::uint64_t, std::span<std::byte>>> reserve(region where,

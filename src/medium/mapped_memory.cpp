@@ -69,6 +69,7 @@ result<mapped_memory> mapped_memory::map_file(int fd, std::uint64_t bytes, acces
     self.bytes_ = bytes;
     self.flush_ = pmem2_get_flush_fn(self.map_);
     self.drain_ = pmem2_get_drain_fn(self.map_);
+    self.copy_ = pmem2_get_memcpy_fn(self.map_);
     self.granularity_ = translate(pmem2_map_get_store_granularity(self.map_));
     self.forced_ = std::getenv("PMEM2_FORCE_GRANULARITY") != nullptr;
     return self;
@@ -83,6 +84,10 @@ result<mapped_memory> mapped_memory::map_device(int fd, std::uint64_t bytes, acc
     self.data_ = static_cast<std::byte*>(got);
     self.bytes_ = bytes;
     return self;
+}
+
+void mapped_memory::copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) const noexcept {
+    copy_(data_ + offset, from, bytes, PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN);
 }
 
 mapped_memory::~mapped_memory() {

@@ -36,6 +36,7 @@ public:
     /// Other than page granularity only.
     void flush(std::uint64_t offset, std::uint64_t bytes) const noexcept { flush_(data_ + offset, bytes); }
     void drain() const noexcept { drain_(); }
+    void copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) const noexcept;
 
 private:
     [[nodiscard]] static result<mapped_memory> map_file(int fd, std::uint64_t bytes, access mode,
@@ -48,6 +49,7 @@ private:
         std::swap(map_, other.map_);
         std::swap(flush_, other.flush_);
         std::swap(drain_, other.drain_);
+        std::swap(copy_, other.copy_);
         std::swap(granularity_, other.granularity_);
         std::swap(forced_, other.forced_);
     }
@@ -57,6 +59,7 @@ private:
     pmem2_map* map_ = nullptr;  // null: a device's
     void (*flush_)(const void*, std::size_t) = nullptr;
     void (*drain_)() = nullptr;
+    void* (*copy_)(void*, const void*, std::size_t, unsigned) = nullptr;
     pmemstream::granularity granularity_ = pmemstream::granularity::page;
     bool forced_ = false;
 };

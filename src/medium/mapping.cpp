@@ -51,6 +51,11 @@ void mapping::drain() noexcept {
     memory_.drain();
 }
 
+void mapping::copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) noexcept {
+    memory_.copy_past_caches(offset, from, bytes);
+    seam_flush(*this, offset, bytes);  // which it includes
+}
+
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
     if (bytes == 0)
         return {};

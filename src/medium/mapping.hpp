@@ -54,6 +54,9 @@ public:
     /// Only where flushes(): the range is durable after the next drain().
     void flush(std::uint64_t offset, std::uint64_t bytes) noexcept;
     void drain() noexcept;
+    /// Only where flushes(): a copy that leaves the caches alone. It is durable, and what is stored afterwards is seen by
+    /// other threads after it, from the next drain() on.
+    void copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) noexcept;
     /// Elsewhere: what lies in these ranges is durable when it returns. All of them at once, because each sync makes the
     /// device empty its cache. Errors as for persist().
     [[nodiscard]] result<void> sync(std::span<const range> ranges, elsewhere rest = elsewhere::clean) noexcept;

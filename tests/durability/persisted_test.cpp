@@ -169,6 +169,50 @@ TEST_CASE("a durable append on persistent memory costs one fence, and its words 
     CHECK(to_uint(to->persisted()) == appends);
 }
 
+TEST_CASE("a large durable append on persistent memory is copied past the caches, and survives like a small one") {
+    const forced_cache_lines forced;
+    small_stream stream(16 << 20);
+    watched_medium medium(stream.file);
+    writer_options options;
+    options.without_control = true;
+    SUBCASE("asked for once") {}
+    SUBCASE("asked for by the writer") {
+        options.returns_at = horizon::persisted;
+    }
+    std::vector<std::string> expected;
+    {
+        const auto to = must(writer::open(stream.file, options));
+        const region where = must(to->allocate(12 << 20, "r"));
+        std::uint64_t number = 0;
+        // Around the size from which on it is done, whole words and not, at every place in a cache line.
+        for (const std::size_t bytes : {16'383, 16'384, 16'385, 16'391, 20'479, 20'480, 65'536, 100'001, 1'000'000})
+            for (const std::size_t before : {0, 8, 16, 24, 32, 40, 48, 56}) {
+                must(to->append(where, numbered_payload(1, ++number, before)));
+                expected.push_back(text_of(numbered_payload(1, number, before)));
+                const auto payload = numbered_payload(2, ++number, bytes);
+                must(to->append(where, payload, horizon::persisted));
+                expected.push_back(text_of(payload));
+                REQUIRE(to_uint(to->persisted()) == number);
+                if (bytes == 16'391) {
+                    const auto left = stream.dir / ("left" + std::to_string(before));
+                    medium.lose_power(left);
+                    const auto after = must(writer::open(left, {.without_control = true}));
+                    REQUIRE(texts_in(must(reader::open(left, {.without_control = true})), must(after->find("r"))) ==
+                            expected);
+                }
+            }
+        const auto committed = to->committed();
+        CHECK(code_of(to->append(where, numbered_payload(1, 1, 11 << 20), horizon::persisted)) == "region_full");
+        CHECK(to->committed() == committed);
+        const auto left = stream.dir / "left";
+        medium.lose_power(left);
+        const auto after = must(writer::open(left, {.without_control = true}));
+        CHECK(after->recovery().regions_cut == 0);
+        CHECK(texts_in(must(reader::open(left, {.without_control = true})), must(after->find("r"))) == expected);
+    }
+    CHECK(texts_in(stream.read(), must(stream.read().find("r"))) == expected);
+}
+
 TEST_CASE("a policy persists without being asked: by time, by bytes, never") {
     small_stream stream(8 << 20);
     writer_options options;
