@@ -16,6 +16,7 @@ packages=(
     libexpected-dev                    # tl::expected, in the public headers
     libcli11-dev nlohmann-json3-dev    # tools: command line, --json
     doctest-dev librapidcheck-dev      # tests
+    libfuse3-dev                       # the file system on which the crash tests watch the kernel
     libseccomp-dev                     # the test that the hot path makes no system call
     spin gcc libc6-dev                 # the model of the doorbell; spin's verifiers are C
     clang-format-14                    # tools/test.sh checks the format

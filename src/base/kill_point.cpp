@@ -30,6 +30,8 @@ void die_at(kill_point here) noexcept {
     static armed state;
     if (static_cast<unsigned>(here) == state.point && state.countdown > 0 && --state.countdown == 0)
         std::raise(SIGKILL);
+    if (passing_kill_point != nullptr)
+        passing_kill_point(here);
 }
 
 }  // namespace pmemstream::base

@@ -31,6 +31,8 @@ enum class kill_point : std::uint8_t {
 #ifdef PMEMSTREAM_TEST_HOOKS
 /// Dies here when the environment says PMEMSTREAM_KILL=POINT:N and this is the N-th time (1 = first) at that point.
 void die_at(kill_point here) noexcept;
+/// Who else wants to know of these places; null: nobody. Set while no stream is open.
+inline void (*passing_kill_point)(kill_point here) = nullptr;
 #else
 inline void die_at(kill_point) noexcept {}
 #endif

@@ -13,6 +13,7 @@ struct mutant_case {
     base::mutant which;
     std::string_view name;
     std::string_view workload;
+    bool needs_stores = false;  ///< only who kills the writer between two stores notices: not what the kernel is asked
 };
 [[nodiscard]] std::span<const mutant_case> mutant_cases();
 

@@ -13,7 +13,7 @@ namespace pmemstream::test {
 image memory_after(const trace& happened, std::size_t events) {
     image memory = happened.base;
     for (std::size_t i = 0; i < events; ++i)
-        if (happened.events[i].what == trace_event::kind::store)
+        if (is_store(happened.events[i]))
             apply_store(memory, happened.events[i]);
     return memory;
 }
@@ -28,7 +28,7 @@ std::size_t state_after(const trace& happened, std::size_t events) {
 bool promise_watch::apply(const trace_event& event) {
     if (event.what == trace_event::kind::mark)
         slots_ = slot_offsets(memory_);
-    if (event.what != trace_event::kind::store)
+    if (!is_store(event))
         return false;
     apply_store(memory_, event);
     for (const auto slot : slots_) {
@@ -54,18 +54,17 @@ void promise_watch::add_to(stream_model& model) const {
         model.commit_end[generation] = end;
 }
 
-stage::stage(mapped_file& file, store_recorder& recorder, image base, stream_model start, std::uint64_t seed)
+stage::stage(mapped_file& file, recorder& recorder, image base, stream_model start, std::uint64_t seed)
     : file_(file), recorder_(recorder), random_(seed), now_(std::move(start)) {
     now_.commit_end.clear();
     file_.write(base);
     recording_.happened.base = base;
     recording_.states.push_back(now_);
-    recorder_.begin(recording_.happened, std::move(base));
+    recorder_.begin(recording_.happened, file_, std::move(base));
     recorder_.mark(0);
 }
 
-stage::stage(mapped_file& file, store_recorder& recorder, const recording& before, std::size_t events,
-             std::uint64_t seed)
+stage::stage(mapped_file& file, recorder& recorder, const recording& before, std::size_t events, std::uint64_t seed)
     : file_(file), recorder_(recorder), random_(seed), recording_(before), after_death_(events >= before.opened) {
     auto& happened = recording_.happened;
     now_ = recording_.states[state_after(happened, events)];
@@ -75,7 +74,7 @@ stage::stage(mapped_file& file, store_recorder& recorder, const recording& befor
         recording_.opened = 0;
     const image memory = memory_after(happened, events);
     file_.write(memory);
-    recorder_.begin(happened, memory);
+    recorder_.begin(happened, file_, memory);
 }
 
 stage::~stage() {

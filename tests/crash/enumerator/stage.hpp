@@ -1,7 +1,7 @@
 #pragma once
 
 #include "tests/crash/enumerator/mapped_file.hpp"
-#include "tests/crash/enumerator/store_recorder.hpp"
+#include "tests/crash/enumerator/recorder.hpp"
 #include "tests/crash/enumerator/stream_model.hpp"
 
 #include <pmemstream/pmemstream.hpp>
@@ -48,9 +48,9 @@ private:
 class stage {
 public:
     /// On a file that holds `base`: as power loss left it, where `start` is not empty.
-    stage(mapped_file& file, store_recorder& recorder, image base, stream_model start, std::uint64_t seed);
+    stage(mapped_file& file, recorder& recorder, image base, stream_model start, std::uint64_t seed);
     /// Where the writer of `before` died after so many events. `file` is the one that it worked on.
-    stage(mapped_file& file, store_recorder& recorder, const recording& before, std::size_t events, std::uint64_t seed);
+    stage(mapped_file& file, recorder& recorder, const recording& before, std::size_t events, std::uint64_t seed);
     ~stage();
     stage(const stage&) = delete;
     stage& operator=(const stage&) = delete;
@@ -90,7 +90,7 @@ private:
     [[nodiscard]] std::uint64_t commit_offset(const std::string& name) const;
 
     mapped_file& file_;
-    store_recorder& recorder_;
+    recorder& recorder_;
     std::mt19937_64 random_;
     recording recording_;
     stream_model now_;
