@@ -120,10 +120,10 @@ int enumerate(const arguments& with) {
     std::vector<job> jobs;
     for (const auto& w : workloads())
         for (const auto on : with.on)
-            if (with.workload.empty() || with.workload == w.name)
+            if ((with.workload.empty() || with.workload == w.name) && (!w.threads || on == medium_kind::kernel))
                 jobs.emplace_back().request = {.what = &w, .on = on, .seed = with.seed};
     if (jobs.empty())
-        throw std::invalid_argument("no such workload: " + with.workload);
+        throw std::invalid_argument("no such workload, or not on this medium: " + with.workload);
     for (auto& j : jobs) {
         j.request.images_wanted =
             with.budget != 0 ? std::max<std::uint64_t>(with.budget / jobs.size(), 1) : scaled(8'000);

@@ -5,6 +5,7 @@
 #include "tests/support/require.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <utility>
 
@@ -78,6 +79,7 @@ stage::stage(mapped_file& file, recorder& recorder, const recording& before, std
 }
 
 stage::~stage() {
+    join_waiting();
     try {
         recorder_.end();
     } catch (const std::exception&) {  // it was told by finish(), or something worse was
@@ -86,6 +88,7 @@ stage::~stage() {
 }
 
 recording stage::finish() {
+    stop_waiting();
     recorder_.end();
     return std::move(recording_);
 }
@@ -292,6 +295,28 @@ void stage::persist() {
     must(writer_->persist());
     now_.persisted_up_to(now_.newest_committed);
     returned();
+}
+
+void stage::start_waiting(unsigned threads) {
+    stop_waiting_ = false;
+    for (unsigned i = 0; i < threads; ++i)
+        waiting_.emplace_back([this, &on = *writer_] {
+            while (!stop_waiting_) {
+                waits_failed_ += on.wait_persisted(on.committed()) ? 0 : 1;
+                std::this_thread::sleep_for(std::chrono::microseconds(20));
+            }
+        });
+}
+
+void stage::join_waiting() {
+    stop_waiting_ = true;
+    for (auto& thread : std::exchange(waiting_, {}))
+        thread.join();
+}
+
+void stage::stop_waiting() {
+    join_waiting();
+    require(waits_failed_ == 0, "{} of the waits beside the writer failed", waits_failed_.load());
 }
 
 }  // namespace pmemstream::test

@@ -6,11 +6,13 @@
 
 #include <pmemstream/pmemstream.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace pmemstream::test {
@@ -76,11 +78,16 @@ public:
     void publish(std::size_t number);
     void abandon(std::size_t number);
     void persist();
+    /// Threads that wait for all that is committed to be persisted, again and again, beside whatever is done until
+    /// stop_waiting(). Not for a recorder of stores, which follows one thread.
+    void start_waiting(unsigned threads);
+    void stop_waiting();
 
     [[nodiscard]] std::vector<std::string> names() const;
     [[nodiscard]] std::uint64_t room(const std::string& name) const;
 
 private:
+    void join_waiting();
     [[nodiscard]] region handle(const std::string& name) const;
     [[nodiscard]] std::vector<std::byte> payload(std::size_t bytes);
     void call(model_call what);
@@ -97,6 +104,9 @@ private:
     bool after_death_ = false;
     std::unique_ptr<writer> writer_;
     std::vector<std::pair<std::string, reservation>> reservations_;
+    std::atomic<bool> stop_waiting_{false};
+    std::atomic<unsigned> waits_failed_{0};
+    std::vector<std::thread> waiting_;
     std::map<std::string, std::vector<std::vector<std::byte>>> lost_;
 };
 

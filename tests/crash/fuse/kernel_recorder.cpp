@@ -69,7 +69,10 @@ int kernel_recorder::sync(const medium::mapping&, std::span<const medium::mappin
 
 /// As the kernel does on its own: the pages are written, nothing is synced.
 void kernel_recorder::write_some_back() {
-    const auto dice = random_();
+    const auto dice = [this] {
+        const std::lock_guard lock(random_mutex_);
+        return random_();
+    }();
     if (dice % 3 != 0)
         return;
     const std::uint64_t pages = content_.size() / page_bytes;

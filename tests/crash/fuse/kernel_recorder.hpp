@@ -6,6 +6,7 @@
 #include "tests/crash/fuse/watched_fs.hpp"
 
 #include <cstdint>
+#include <mutex>
 #include <random>
 #include <set>
 #include <vector>
@@ -13,7 +14,7 @@
 namespace pmemstream::test {
 
 /// Writes down what the kernel tells the disk while writers work on files of a watched_fs. Of the stores in between only
-/// their sum is known, at every mark.
+/// their sum is known, at every mark. Any number of threads, one of which marks.
 ///
 /// Nobody waits half a minute for the kernel to write pages back unasked, so it is told to, by chance: some pages,
 /// before a sync and in the middle of calls (where the library could be killed), without any sync.
@@ -40,6 +41,7 @@ private:
     void add(const fs_event& event, const std::byte* content);
 
     watched_fs& fs_;
+    std::mutex random_mutex_;  // of threads that persist at once
     std::mt19937_64 random_;
     trace* to_ = nullptr;
     const mapped_file* file_ = nullptr;
