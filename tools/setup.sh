@@ -4,6 +4,7 @@
 #
 #   tools/setup.sh          install (as root, or through sudo)
 #   tools/setup.sh --list   print the packages, one per line, and do nothing
+#   tools/setup.sh --only PACKAGE...   install these instead (for what is run by hand)
 set -euo pipefail
 
 packages=(
@@ -28,8 +29,10 @@ packages=(
 if [[ ${1:-} == --list ]]; then
     printf '%s\n' "${packages[@]}"
     exit 0
+elif [[ ${1:-} == --only && $# -gt 1 ]]; then
+    packages=("${@:2}")
 elif [[ $# -gt 0 ]]; then
-    echo "usage: tools/setup.sh [--list]" >&2
+    echo "usage: tools/setup.sh [--list | --only PACKAGE...]" >&2
     exit 1
 fi
 
