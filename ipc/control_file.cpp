@@ -44,16 +44,16 @@ bool is_same_file(int fd, const struct stat& other) noexcept {
 
 /// What is at the path may be replaced: nothing, or a control file, whoever left it. Its owner may be a user who once
 /// wrote the stream; leave to rename in the directory is all that it takes.
-bool may_replace(const std::string& path, int earlier_fd) noexcept {
+bool may_replace(const control_place& place, int earlier_fd) noexcept {
     struct stat st {};
-    if (::lstat(path.c_str(), &st) != 0)
+    if (!place.look(st))
         return errno == ENOENT;
     if (!S_ISREG(st.st_mode))
         return false;
     // Our own, of which somebody cut off the magic or wrote over it.
     if (is_same_file(earlier_fd, st))
         return true;
-    const base::unique_fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    const base::unique_fd fd = place.open(O_RDONLY);
     // Of one that may not be read the size must do.
     if (!fd)
         return errno == EACCES && static_cast<std::uint64_t>(st.st_size) == file_bytes;
@@ -63,10 +63,6 @@ bool may_replace(const std::string& path, int earlier_fd) noexcept {
 }
 
 }  // namespace
-
-std::string control_file::path_for(const std::string& stream_path) {
-    return stream_path + ".ctl";
-}
 
 std::uint64_t control_file::offset_of(std::uint32_t reader_slot_index) noexcept {
     return offsetof(control_layout, readers) + std::uint64_t{reader_slot_index} * sizeof(reader_slot);
@@ -96,11 +92,12 @@ result<std::shared_ptr<control_file>> control_file::map(const std::string& path,
 }
 
 std::shared_ptr<control_file> control_file::adopt(const wanted_control& wanted) {
-    base::unique_fd fd(::open(wanted.path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    base::unique_fd fd = wanted.place.open(O_RDWR);
     struct stat st {};
-    if (!fd || ::fstat(fd.get(), &st) != 0 || !is_trusted(st.st_uid, wanted.owner))
+    // One name: else it may be the control file of another stream of ours, linked here by who knows its nonce.
+    if (!fd || ::fstat(fd.get(), &st) != 0 || !is_trusted(st.st_uid, wanted.owner) || st.st_nlink != 1)
         return nullptr;
-    auto kept = map(wanted.path, std::move(fd), true);
+    auto kept = map(wanted.place.path(), std::move(fd), true);
     if (!kept || !looks_right((*kept)->layout()) || base::load_relaxed((*kept)->layout().nonce) != wanted.nonce)
         return nullptr;
     // Not before it is known for a control file: somebody may have put a link to another file of ours there.
@@ -111,32 +108,34 @@ std::shared_ptr<control_file> control_file::adopt(const wanted_control& wanted) 
 }
 
 result<std::shared_ptr<control_file>> control_file::adopt_or_create(const wanted_control& wanted) {
-    const std::string& path = wanted.path;
+    const auto& place = wanted.place;
+    const std::string& path = place.path();
     if (wanted.nonce != 0)
         if (auto kept = adopt(wanted))
             return kept;
-    if (!may_replace(path, wanted.earlier != nullptr ? wanted.earlier->fd() : -1))
+    // A stream that was renamed, and another that took its name, must not fight over one control file.
+    if (auto fine = place.check_stream(); !fine)
+        return tl::unexpected(std::move(fine.error()));
+    if (!may_replace(place, wanted.earlier != nullptr ? wanted.earlier->fd() : -1))
         return base::failure(errc::already_exists,
                              "{}: something that cannot be told for a control file is there, and is left alone", path);
 
-    const std::string temporary = fmt::format("{}.{}", path, ::getpid());
-    ::unlink(temporary.c_str());
-    base::unique_fd fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    base::unique_fd fd = place.create_temporary();
     if (!fd)
-        return base::system_failure(errno, "{}: creating the control file", temporary);
+        return base::system_failure(errno, "{}: creating it under a temporary name", path);
     const auto give_up = [&](tl::unexpected<error> why) {
-        ::unlink(temporary.c_str());
+        place.remove_temporary();
         return why;
     };
     // Real space: a full disk must be an error here and not a SIGBUS at the first flag.
     if (const int code = ::posix_fallocate(fd.get(), 0, static_cast<off_t>(file_bytes)); code != 0)
-        return give_up(base::system_failure(code, "{}: creating the control file", temporary));
+        return give_up(base::system_failure(code, "{}: taking its space", path));
     // What root leaves behind is the stream's owner's, like the stream. (Where that user means nothing here, root's.)
     if (::geteuid() == 0)
         (void)!::fchown(fd.get(), wanted.owner, wanted.group);
     if (::fchmod(fd.get(), wanted.mode) != 0)
-        return give_up(base::system_failure(errno, "{}: setting its mode", temporary));
-    auto made = map(temporary, std::move(fd), true);
+        return give_up(base::system_failure(errno, "{}: setting its mode", path));
+    auto made = map(path, std::move(fd), true);
     if (!made)
         return give_up(tl::unexpected(made.error()));
     auto& layout = (*made)->layout();
@@ -147,15 +146,16 @@ result<std::shared_ptr<control_file>> control_file::adopt_or_create(const wanted
     base::store_release(layout.magic, magic_control);
     // Before it has its name: what power loss leaves at the path is known for a control file, and may be replaced.
     if (::fsync((*made)->fd_) != 0)
-        return give_up(base::system_failure(errno, "{}: writing the control file", temporary));
-    if (::rename(temporary.c_str(), path.c_str()) != 0)
+        return give_up(base::system_failure(errno, "{}: writing the control file", path));
+    if (!place.put_in_place())
         return give_up(base::system_failure(errno, "{}: putting the control file in place", path));
     return made;
 }
 
-result<std::shared_ptr<control_file>> control_file::attach(const std::string& path, std::uint64_t nonce,
+result<std::shared_ptr<control_file>> control_file::attach(const control_place& place, std::uint64_t nonce,
                                                            uid_t stream_owner, bool writable) {
-    base::unique_fd fd(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    const std::string& path = place.path();
+    base::unique_fd fd = place.open(writable ? O_RDWR : O_RDONLY);
     if (!fd)
         return base::system_failure(errno, "{}: opening the control file", path);
     struct stat st {};
@@ -179,10 +179,9 @@ control_file::~control_file() {
     });
 }
 
-bool control_file::in_place(const std::string& path) const noexcept {
-    struct stat st {};  // not through a link, as readers do not follow one
-    return ::lstat(path.c_str(), &st) == 0 && is_same_file(fd_, st) &&
-           static_cast<std::uint64_t>(st.st_size) == file_bytes;
+bool control_file::is_at(const control_place& place) const noexcept {
+    struct stat st {};
+    return place.look(st) && is_same_file(fd_, st) && static_cast<std::uint64_t>(st.st_size) == file_bytes;
 }
 
 }  // namespace pmemstream::ipc

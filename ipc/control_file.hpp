@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ipc/control_place.hpp"
 #include "ipc/fork_watch.hpp"
 #include "src/base/fault_registry.hpp"
 #include "src/base/trouble.hpp"
@@ -68,7 +69,7 @@ class control_file;
 
 /// What a writer wants to have.
 struct wanted_control {
-    std::string path;
+    const control_place& place;
     std::uint64_t nonce = 0;  ///< of the file to keep, if it is there; 0: a new one
     mode_t mode = 0;
     uid_t owner = 0;  ///< of the stream's file, as is the next
@@ -80,24 +81,22 @@ struct wanted_control {
 /// Process safety: any number of processes; every word is accessed atomically.
 class control_file {
 public:
-    [[nodiscard]] static std::string path_for(const std::string& stream_path);
-
     /// For the writer: keeps the file of that nonce if it is there and whole, of an owner it can trust, so that readers
     /// who sleep on it stay; else makes a new one with a new nonce under a temporary name and renames it, over a control
     /// file whoever owns that. Something at that path that is no control file is left alone, and no link is followed.
-    /// Errors: io, no_permission, no_space, already_exists.
+    /// Errors: not_found (the stream has another name by now), io, no_permission, no_space, already_exists.
     [[nodiscard]] static result<std::shared_ptr<control_file>> adopt_or_create(const wanted_control& wanted);
     /// For a reader: the file of that nonce, of an owner it can trust. Errors: not_found (none, or another nonce),
     /// no_permission, io.
-    [[nodiscard]] static result<std::shared_ptr<control_file>> attach(const std::string& path, std::uint64_t nonce,
+    [[nodiscard]] static result<std::shared_ptr<control_file>> attach(const control_place& place, std::uint64_t nonce,
                                                                       uid_t stream_owner, bool writable);
 
     [[nodiscard]] control_layout& layout() const noexcept { return *layout_; }
     [[nodiscard]] std::uint64_t nonce() const noexcept { return nonce_; }
     /// The guard had to replace part of it.
     [[nodiscard]] bool lost() const noexcept { return (base::trouble::load(trouble_) & base::trouble::faulted) != 0; }
-    /// The path still leads to this file, at its full length.
-    [[nodiscard]] bool in_place(const std::string& path) const noexcept;
+    /// This file still has its name, and its full length.
+    [[nodiscard]] bool is_at(const control_place& place) const noexcept;
 
     /// The description that holds the locks of this process' reader slots; -1 in a forked child.
     [[nodiscard]] int fd() const noexcept { return fd_; }

@@ -66,9 +66,9 @@ std::string load_name(const reader_slot& slot) {
 
 }  // namespace
 
-reader_control::reader_control(std::string stream_path, const format::shared_header& header, uid_t stream_owner,
+reader_control::reader_control(result<control_place> place, const format::shared_header& header, uid_t stream_owner,
                                bool disabled, std::string reader_name)
-    : path_(control_file::path_for(stream_path)),
+    : place_(std::move(place)),
       name_(std::move(reader_name)),
       header_(header),
       stream_owner_(stream_owner),
@@ -100,7 +100,7 @@ void reader_control::attach_locked() noexcept {
         state_ = control_state::refused;
         return;
     }
-    auto got = control_file::attach(path_, nonce, stream_owner_, true);
+    auto got = place_ ? control_file::attach(*place_, nonce, stream_owner_, true) : tl::unexpected(place_.error());
     if (got) {
         file_ = std::move(*got);
         leased_.assign(reader_slots_max, false);
@@ -114,6 +114,12 @@ control_state reader_control::state() {
     const std::lock_guard lock(mutex_);
     attach_locked();
     return state_;
+}
+
+result<std::shared_ptr<control_file>> reader_control::open_anew() const {
+    if (!place_)
+        return tl::unexpected(place_.error());
+    return control_file::attach(*place_, base::load_acquire(header_.identity.control_nonce), stream_owner_, false);
 }
 
 std::shared_ptr<control_file> reader_control::current() noexcept {

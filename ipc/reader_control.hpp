@@ -33,7 +33,8 @@ class slot_lease;
 /// Thread safety: all of it.
 class reader_control : public std::enable_shared_from_this<reader_control> {
 public:
-    reader_control(std::string stream_path, const format::shared_header& header, uid_t stream_owner, bool disabled,
+    /// `place`: where the control file is looked for, or why it cannot be.
+    reader_control(result<control_place> place, const format::shared_header& header, uid_t stream_owner, bool disabled,
                    std::string reader_name);
 
     [[nodiscard]] control_state state();
@@ -49,13 +50,15 @@ public:
 
     /// The file in use, for those who hold a lease to compare.
     [[nodiscard]] std::shared_ptr<control_file> current() noexcept;
+    /// The one that is there now, opened for reading only. Errors as of control_file::attach().
+    [[nodiscard]] result<std::shared_ptr<control_file>> open_anew() const;
 
 private:
     friend class slot_lease;
     void attach_locked() noexcept;
     void release(control_file& file, std::uint32_t slot) noexcept;
 
-    const std::string path_;
+    const result<control_place> place_;
     const std::string name_;
     const format::shared_header& header_;
     const uid_t stream_owner_;

@@ -11,6 +11,7 @@ packages=(
     g++ cmake ninja-build pkg-config   # the build
     ccache                             # makes the second build cheap
     libpmem2-dev                       # medium
+    liburing-dev                       # medium: several syncs at once (the library also builds without)
     libpmemlog-dev                     # pmemstream-bench compares itself with it
     libboost-dev                       # Boost.Interprocess maps the control file
     libfmt-dev                         # all text

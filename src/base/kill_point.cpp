@@ -28,10 +28,10 @@ struct armed {
 
 void die_at(kill_point here) noexcept {
     static armed state;
+    if (stepping_in != nullptr)
+        stepping_in(here);
     if (static_cast<unsigned>(here) == state.point && state.countdown > 0 && --state.countdown == 0)
         std::raise(SIGKILL);
-    if (passing_kill_point != nullptr)
-        passing_kill_point(here);
 }
 
 }  // namespace pmemstream::base

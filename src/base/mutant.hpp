@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-// Faults that the crash tests put into the library on purpose, to see that they would notice: each leaves out, or does
+// Faults that the tests put into the library on purpose, to see that they would notice: each leaves out, or does
 // in another order, what a label of docs/ordering.md or a field of the format is there for. The library that is
 // installed is compiled without PMEMSTREAM_TEST_HOOKS: there nothing is ever mutated, and the branches go.
 namespace pmemstream::base {
@@ -33,6 +33,19 @@ enum class mutant : std::uint8_t {
     uuid_not_in_crc,
     epoch_high_bits_not_in_crc,
     persisted_epoch_ignored,  ///< entries behind the persisted offset may be older than who stored it
+    zeros_passed_over,        ///< P6: the scan looks for an entry behind zeros
+    state_word_ignored,       ///< P18: a freed slot is taken for live
+    // What readers beside a writer notice: tests/order. Those before lose power: tests/crash/enumerator.
+    offset_before_entry,        ///< V1: the commit offset moves first
+    entry_before_offset,        ///< V2: a cursor reads the header before it looks how far it may read
+    timestamp_before_offset,    ///< V3: the stream's committed timestamp moves before the region's offset
+    regions_before_timestamp,   ///< V4: a merged cursor looks at the regions before the stream's timestamp
+    reuse_before_end,           ///< V5: blocks are overwritten while the state word still says that they are a region's
+    validity_before_payload,    ///< V6: asked whether the bytes are an entry's before they are copied
+    validity_before_header,     ///< V7: the same of a header
+    persisted_timestamp_first,  ///< V8: the stream's persisted timestamp moves before the regions' offsets
+    persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
+    fields_before_state_word,     ///< P8: what a slot says is read before its state word
     count
 };
 

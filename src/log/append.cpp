@@ -2,6 +2,7 @@
 #include "src/base/crc32c.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/format/entry.hpp"
 #include "src/log/writer_impl.hpp"
 
@@ -78,6 +79,8 @@ static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
               offsetof(format::slot_commit_line, timestamp) == 8);
 
 void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept {
+    if (base::mutated(base::mutant::timestamp_before_offset))
+        base::store_release(*hot.stream_committed, hot.next_timestamp - 1);
     detail::store_commit(hot, regions[index], end, newest, hot.next_timestamp - 1);
     if (bell->fenced() ? detail::somebody_sleeps<true>(hot, index) : detail::somebody_sleeps<false>(hot, index))
         bell->ring_from_append(index, table.slot(index).commit.wake);
@@ -115,11 +118,16 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
     const std::uint64_t now = hot.next_timestamp;
     if (now > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
+    const std::uint64_t end = offset + format::entry_bytes(payload.size());
+    if (base::mutated(base::mutant::offset_before_entry))
+        base::store_release(region->commit_line[0], end);
+    if (base::mutated(base::mutant::persisted_word_before_entry))
+        base::store_release(table.slot(where.index()).persist.persisted, format::persisted_word(end, epoch));
     write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
     if (!usable()) [[unlikely]]
         return unusable();
     hot.next_timestamp = now + 1;
-    commit(where.index(), offset + format::entry_bytes(payload.size()), now);
+    commit(where.index(), end, now);
     return timestamp{now};
 }
 

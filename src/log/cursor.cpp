@@ -91,7 +91,6 @@ result<std::optional<entry>> cursor::next() noexcept {
 
 result<std::optional<entry>> cursor::wait(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
-    self.keep_registered();
     return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
                          [&self] { self.keep_registered(); }, self.place(), self.options, timeout);
 }

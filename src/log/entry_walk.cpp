@@ -3,6 +3,9 @@
 #include "src/base/checked.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 namespace pmemstream {
 
@@ -32,6 +35,7 @@ entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& 
       careful_(check_crc) {}
 
 step entry_walk::refresh() noexcept {
+    base::die_at(base::kill_point::cursor_looks);
     // [V2] acquire. Pairs with the release [V1] in append.hpp and [V9] in flusher.cpp.
     limit_seen_ = load_acquire(*limit_word_);
     const std::uint64_t limit = limit_of(limit_seen_);
@@ -66,6 +70,9 @@ step entry_walk::judge(entry_fault fault) noexcept {
 
 step entry_walk::next() noexcept {
     for (;;) {
+        format::entry_header early{};
+        if (base::mutated(base::mutant::entry_before_offset) && end_ - position_ >= sizeof early)
+            early = *reinterpret_cast<const format::entry_header*>(bytes_ + position_);
         if (position_ == limit_ || distrusted_) {
             if (const step got = refresh(); got != step::entry)
                 return got;
@@ -75,14 +82,21 @@ step entry_walk::next() noexcept {
             return judge(entry_fault::beyond_end);
         const std::byte* const at = bytes_ + position_;
         const auto& header = *reinterpret_cast<const format::entry_header*>(at);
-        const std::uint32_t payload_bytes = load_relaxed(header.payload_bytes);
-        const std::uint64_t meta = load_relaxed(header.meta);
+        bool ours_early = false;
+        if (base::mutated(base::mutant::validity_before_header)) {
+            ours_early = still_ours();
+            base::die_at(base::kill_point::header_read);
+        }
+        const bool too_early = base::mutated(base::mutant::entry_before_offset);
+        const std::uint32_t payload_bytes = too_early ? early.payload_bytes : load_relaxed(header.payload_bytes);
+        const std::uint64_t meta = too_early ? early.meta : load_relaxed(header.meta);
+        base::die_at(base::kill_point::header_read);
         if (const auto fault = format::check_header(payload_bytes, meta, room, last_); fault != entry_fault::none)
             [[unlikely]]
             return judge(fault);
         if (check_crc_ && !crc_is_right(at, payload_bytes, meta, load_relaxed(header.crc), position_)) [[unlikely]]
             return judge(entry_fault::crc);
-        if (!still_ours()) [[unlikely]]
+        if (!ours_early && !still_ours()) [[unlikely]]
             return not_ours();
         if ((meta & format::entry_meta::filler_bit) != 0) [[unlikely]] {
             position_ += format::entry_bytes(payload_bytes);

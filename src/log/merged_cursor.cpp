@@ -1,8 +1,11 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/log/reader_impl.hpp"
 #include "src/log/registration.hpp"
 #include "src/log/waiting.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -120,7 +123,9 @@ struct merged_cursor::impl {
             put(std::move(from), got);
         }
         pulled.clear();
-        reached = committed;
+        base::die_at(base::kill_point::regions_read);
+        reached =
+            base::mutated(base::mutant::regions_before_timestamp) ? base::load_acquire(stream_timestamp()) : committed;
         return true;
     }
 
@@ -182,7 +187,6 @@ result<std::optional<entry>> merged_cursor::next() noexcept {
 
 result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
-    self.keep_registered();
     const auto& wake = self.of->file->header().wake;
     const bool persisted = self.options.horizon == horizon::persisted;
     const log::waiting_place place{self.of->control.get(),

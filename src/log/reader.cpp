@@ -2,9 +2,12 @@
 #include "ipc/file_lock.hpp"
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/log/reader_impl.hpp"
 #include "src/log/recovery.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -100,9 +103,9 @@ result<reader> reader::open(const std::filesystem::path& file, const reader_opti
     });
     if (!looked)
         return tl::unexpected(looked.error());
-    self->control = std::make_shared<ipc::reader_control>(self->file->path(), self->file->header(), self->file->owner(),
-                                                          options.without_control,
-                                                          options.name.empty() ? name_of_program() : options.name);
+    self->control = std::make_shared<ipc::reader_control>(
+        ipc::control_place::beside(self->file->path(), self->file->device(), self->file->inode()), self->file->header(),
+        self->file->owner(), options.without_control, options.name.empty() ? name_of_program() : options.name);
     return reader(std::move(self));
 }
 
@@ -160,10 +163,8 @@ result<std::vector<registered_reader>> reader::registered() const {
     if (impl_->control->state() == control_state::lost)
         return lost();
     return impl_->file->ask([&]() -> result<std::vector<registered_reader>> {
-        const auto path = ipc::control_file::path_for(impl_->file->path());
         // Opened anew: the locks of the description that this process' cursors hold do not conflict with themselves.
-        auto file = ipc::control_file::attach(path, load_acquire(impl_->file->header().identity.control_nonce),
-                                              impl_->file->owner(), false);
+        auto file = impl_->control->open_anew();
         if (!file) {
             if (file.error().code() == errc::not_found)
                 return std::vector<registered_reader>();
@@ -187,8 +188,14 @@ result<std::shared_ptr<void>> reader::block_writers() const {
 }
 
 result<void> entry::read_into(std::vector<std::byte>& to) const {
+    bool valid_early = false;
+    if (base::mutated(base::mutant::validity_before_payload)) {
+        valid_early = valid();
+        base::die_at(base::kill_point::payload_copied);
+    }
     to.assign(payload_, payload_ + payload_bytes_);
-    if (valid())
+    base::die_at(base::kill_point::payload_copied);
+    if (valid_early || valid())
         return {};
     to.clear();
     if (__atomic_load_n(view_->faulted, __ATOMIC_RELAXED) != 0)

@@ -223,6 +223,10 @@ result<void> writer::impl::free(region where, bool force) {
         return done;
     auto& slot = table.slot(where.index());
     region->state = 0;
+    if (base::mutated(base::mutant::reuse_before_end))
+        std::memset(hot.base + slot.cold.extent_offset + sizeof(format::extent_header), 0xff,
+                    region->end - slot.cold.extent_offset - sizeof(format::extent_header));
+    base::die_at(base::kill_point::free_ending);
     // [V5] release, and a fence: the generation ends before any byte of it is overwritten. Pairs with the acquire
     //      fences of [V6] in cursor.hpp and [V7] in entry_walk.hpp, which read the bytes first and the state word then.
     //      Without it: a reader takes bytes of a later use for the entry.

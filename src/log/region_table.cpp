@@ -5,6 +5,8 @@
 #include "src/base/mutant.hpp"
 #include "src/format/validate.hpp"
 
+#include <pmemstream/detail/kill_point.hpp>
+
 #include <algorithm>
 #include <cstring>
 
@@ -48,20 +50,29 @@ result<void> region_table::refresh(const stream_file& file) {
 
 result<std::optional<format::slot_cold>> read_cold(const stream_file& file, const format::region_slot& slot,
                                                    std::uint32_t index, bool live_only) {
+    const auto copy = [&slot](format::slot_cold& to) {
+        base::copy_words(reinterpret_cast<std::uint64_t*>(&to), reinterpret_cast<const std::uint64_t*>(&slot.cold),
+                         sizeof to / sizeof(std::uint64_t));
+        base::die_at(base::kill_point::slot_read);
+    };
+    const bool too_early = base::mutated(base::mutant::fields_before_state_word);
     for (;;) {
+        format::slot_cold cold{};
+        if (too_early)
+            copy(cold);
         // [P8] A slot means something only if its state word says so. Pairs with [P7] in recovery.cpp.
         // [P18] And its state word is believed as it stands in memory. Pairs with [P17] in recovery.cpp.
         const std::uint64_t state = load_acquire(slot.cold.state);
-        const auto kind = format::state_of(state);
+        const bool ignored = base::mutated(base::mutant::state_word_ignored) && format::generation_of(state) != 0;
+        const auto kind = ignored ? format::slot_state::live : format::state_of(state);
         if (kind == format::slot_state::free || (live_only && kind == format::slot_state::clearing))
             return std::nullopt;
-        format::slot_cold cold{};
-        base::copy_words(reinterpret_cast<std::uint64_t*>(&cold), reinterpret_cast<const std::uint64_t*>(&slot.cold),
-                         sizeof cold / sizeof(std::uint64_t));
+        if (!too_early)
+            copy(cold);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (load_relaxed(slot.cold.state) != state)
             continue;
-        cold.state = state;
+        cold.state = format::state_word(format::generation_of(state), kind);
         if (auto fine = format::check_cold(cold, index, file.superblock(), file.stream_bytes(), file.name()); !fine)
             return tl::unexpected(std::move(fine.error()));
         if (kind == format::slot_state::live) {
@@ -310,6 +321,8 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
         info.granularity = static_cast<granularity>(kept - 1);
         info.granularity_forced = (medium & format::medium_forced_flag) != 0;
     }
+    if (const std::uint32_t kept = (medium & format::medium_sync_mask) >> format::medium_sync_shift; kept != 0)
+        info.synced_by = static_cast<page_sync>(kept - 1);
     info.persisted = timestamp{load_acquire(header.persist.timestamp)};
     info.committed = timestamp{load_acquire(header.commit.timestamp)};
     if (const auto space = compute_free_space(file, table)) {

@@ -57,6 +57,16 @@ void step_over(const scan_input& input, scan_position& position, const format::e
         position.timestamp = entry_meta::timestamp(header.meta);
 }
 
+/// What [P6] forbids.
+void pass_over_zeros(const scan_input& input, scan_position& position) noexcept {
+    std::uint64_t word = 0;
+    for (; input.bytes.size() - position.at >= sizeof word; position.at += sizeof word) {
+        std::memcpy(&word, input.bytes.data() + position.at, sizeof word);
+        if (word != 0)
+            return;
+    }
+}
+
 /// Whether anything whole lies not far behind a damaged or missing entry. The lengths before it are lost, so every place
 /// is tried; a header that cannot be one costs next to nothing.
 bool whole_entry_behind(const scan_input& input, scan_position position) noexcept {
@@ -84,6 +94,8 @@ scan_result scan(const scan_input& input) noexcept {
     entry_fault fault = entry_fault::none;
     for (;;) {
         format::entry_header header{};
+        if (base::mutated(base::mutant::zeros_passed_over))
+            pass_over_zeros(input, position);
         fault = check_entry(input, position, header);
         const bool filler = (header.meta & entry_meta::filler_bit) != 0;
         if (fault != entry_fault::none || (in_batch && filler))

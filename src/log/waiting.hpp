@@ -22,8 +22,12 @@ struct waiting_place {
 
 using steady = std::chrono::steady_clock;
 
-/// `limit` from now, without overflow: max stays max.
-inline steady::time_point deadline_after(steady::time_point now, std::chrono::nanoseconds limit) noexcept {
+/// `limit` from now, without overflow: max stays max, and asks no clock, so that a cursor that spins without a bound is
+/// back at its words the sooner.
+inline steady::time_point deadline_after(std::chrono::nanoseconds limit) noexcept {
+    if (limit == std::chrono::nanoseconds::max())
+        return steady::time_point::max();
+    const auto now = steady::now();
     return limit > steady::time_point::max() - now ? steady::time_point::max() : now + limit;
 }
 
@@ -51,7 +55,7 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
     auto got = next();
     if (!got || *got || timeout <= std::chrono::nanoseconds::zero())
         return got;
-    const auto deadline = deadline_after(steady::now(), timeout);
+    const auto deadline = deadline_after(timeout);
     constexpr std::chrono::nanoseconds bound(1'000'000'000);
     const auto longest = options.sleep_max == sleep_for_ever && !place.look_again
                              ? sleep_for_ever
@@ -59,8 +63,7 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
     const auto spin_once = place.look_again ? std::min(options.spin, bound) : options.spin;
     unsigned polls = 0;
     for (;;) {
-        const auto now = steady::now();
-        const auto spin_until = std::min(deadline, deadline_after(now, spin_once));
+        const auto spin_until = std::min(deadline, deadline_after(spin_once));
         if (options.spin <= std::chrono::nanoseconds::zero() || !spin(watch(), spin_until)) {
             const auto left =
                 deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - steady::now();

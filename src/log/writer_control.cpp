@@ -14,12 +14,20 @@ using base::store_release;
 result<void> writer::impl::make_control_file() {
     auto& nonce = file->header().identity.control_nonce;
     const auto earlier = bell->control();
-    auto made = ipc::control_file::adopt_or_create({.path = control_path,
-                                                    .nonce = earlier ? 0 : nonce,
-                                                    .mode = control_mode,
-                                                    .owner = file->owner(),
-                                                    .group = file->group(),
-                                                    .earlier = earlier.get()});
+    auto made = [&]() -> result<std::shared_ptr<ipc::control_file>> {
+        if (!control_place) {
+            auto found = ipc::control_place::beside(file->path(), file->device(), file->inode());
+            if (!found)
+                return tl::unexpected(std::move(found.error()));
+            control_place = std::move(*found);
+        }
+        return ipc::control_file::adopt_or_create({.place = *control_place,
+                                                   .nonce = earlier ? 0 : nonce,
+                                                   .mode = control_mode,
+                                                   .owner = file->owner(),
+                                                   .group = file->group(),
+                                                   .earlier = earlier.get()});
+    }();
     note_control(made ? result<void>() : tl::unexpected(made.error()));
     if (!made) {
         store_release(nonce, std::uint64_t{0});
@@ -63,7 +71,7 @@ void writer::impl::tend_control_file(unsigned tick) {
     const auto control = bell->control();
     // Somebody who keeps deleting it gets a new one ten times a second at first and then less and less often; each
     // costs memory until the writer closes.
-    if (!control || control->lost() || !control->in_place(control_path)) {
+    if (!control || control->lost() || !control->is_at(*control_place)) {
         if (tick >= next_control_tick) {
             next_control_tick = tick + control_pause;
             control_pause = std::min(control_pause * 2, 600u);
@@ -76,7 +84,7 @@ void writer::impl::tend_control_file(unsigned tick) {
 }
 
 control_state writer::control() const noexcept {
-    if (!impl_->usable() || impl_->control_path.empty())
+    if (!impl_->usable() || !impl_->control_wanted)
         return control_state::absent;
     const auto control = impl_->bell->control();
     const std::lock_guard guard(impl_->control_mutex);

@@ -66,7 +66,8 @@ struct writer::impl {
     std::optional<durability::flusher> flusher;
     durability_policy policy;
     bool all_durable = false;  // every append returns at persisted
-    std::string control_path;  // empty: none is wanted
+    bool control_wanted = false;
+    std::optional<ipc::control_place> control_place;  // none yet, or it could not be found
     mode_t control_mode = 0600;
     mutable std::mutex control_mutex;
     result<void> control_made;       // how the last attempt ended; under control_mutex

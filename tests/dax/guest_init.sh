@@ -43,16 +43,27 @@ check_map_sync() {
     rm /mnt/dax/info
 }
 
+# run_test NAME MEDIUM ARGUMENTS...
+run_test() {
+    test=$1 medium=$2
+    shift 2
+    if PMEMSTREAM_TEST_DIR=/mnt/dax PMEMSTREAM_TEST_SCALE=5 "/tests/$test" "$@" >/tmp/output 2>&1; then
+        say "$test on $medium: $(sed -n 's/^\[doctest\] test cases: *//p' /tmp/output)"
+    else
+        tail -n 40 /tmp/output
+        fail "$test on $medium"
+    fi
+}
 run_tests() {
     without="a creation killed at any of its steps*" # one of the steps is msync, which nobody calls here
     for test in /tests/*; do
-        if PMEMSTREAM_TEST_DIR=/mnt/dax PMEMSTREAM_TEST_SCALE=5 "$test" -tce="$without" >/tmp/output 2>&1; then
-            say "$(basename "$test") on dax: $(sed -n 's/^\[doctest\] test cases: *//p' /tmp/output)"
-        else
-            tail -n 40 /tmp/output
-            fail "$(basename "$test") on dax"
-        fi
+        case $test in
+            */medium_suite) ;; # below
+            *) run_test "$(basename "$test")" dax -tce="$without" ;;
+        esac
     done
+    run_test medium_suite dax --file /mnt/dax --expect cache_line
+    run_test medium_suite "a disk" --file /dev/vda --expect page
 }
 
 # What run.sh saw reported before it killed the machine is there.

@@ -31,7 +31,7 @@ programs=(/usr/bin/ndctl /usr/sbin/mke2fs /usr/sbin/dmsetup
           build/dev/tools/write/pmemstream-write build/dev/tools/inspect/pmemstream-inspect build/dev/tests/dax/dax_guest)
 # Of the suite, what takes its directory from the environment and assumes nothing of the granularity; and the
 # program that some of it kills.
-tests=(unit_tests unit_filesystem durability_followers recovery_test writer_kill_test)
+tests=(unit_tests unit_filesystem durability_followers recovery_test writer_kill_test medium_suite)
 helpers=(kill_writer)
 nvdimm_bytes=$((256 << 20))
 disk_bytes=$((24 << 20))

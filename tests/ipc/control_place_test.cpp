@@ -224,6 +224,65 @@ TEST_CASE("a file of ours that somebody linked to the control file's place keeps
     CHECK((look_at(dir / "secret").st_mode & 07777) == 0600);
 }
 
+TEST_CASE("a control file of another stream that somebody linked here is neither taken nor changed") {
+    const temp_dir dir;
+    const auto path = make_stream(dir);
+    const auto other = make_stream(dir, "other");
+    (void)must(writer::open(other, {.control_mode = 0600}));
+    // Whoever owns a stream can write any nonce into it: this one gets the other's whole header line.
+    fs::copy_file(other, path, fs::copy_options::overwrite_existing);
+    fs::create_hard_link(control_path(other), control_path(path));
+    const auto before = look_at(control_path(other));
+    const auto w = must(writer::open(path, {.control_mode = 0666}));
+    check_works(*w, path);
+    const auto after = look_at(control_path(other));
+    CHECK(after.st_ino == before.st_ino);
+    CHECK((after.st_mode & 07777) == 0600);
+    CHECK(look_at(control_path(path)).st_ino != before.st_ino);
+}
+
+TEST_CASE("a directory that is swapped for a link does not lead the writer to another's files") {
+    const temp_dir dir;
+    fs::create_directory(dir / "here");
+    fs::create_directory(dir / "theirs");
+    const auto path = make_stream(dir, "here/stream");
+    const auto w = must(writer::open(path));
+    const auto early = must(reader::open(path));
+    fs::rename(dir / "here", dir / "moved");
+    fs::create_directory_symlink("theirs", dir / "here");
+    SUBCASE("with nothing there") {}
+    SUBCASE("with a control file there") {
+        put(dir / "theirs/stream.ctl", magic, control_bytes(dir), 0600, ::geteuid());
+    }
+    const auto names = [&] {
+        std::vector<std::pair<fs::path, ino_t>> all;
+        for (const auto& entry : fs::directory_iterator(dir / "theirs"))
+            all.emplace_back(entry.path(), look_at(entry.path()).st_ino);
+        return all;
+    };
+    const auto before = names();
+    fs::remove(dir / "moved/stream.ctl");
+    REQUIRE(
+        eventually([&] { return early.control() == control_state::attached && fs::exists(dir / "moved/stream.ctl"); }));
+    check_works(*w, dir / "moved/stream");
+    CHECK(names() == before);
+}
+
+TEST_CASE("a stream that lost its name does not fight for a control file with the one that has it now") {
+    const temp_dir dir;
+    const auto path = make_stream(dir);
+    const auto w = must(writer::open(path));
+    fs::rename(path, dir / "renamed");
+    const auto other = must(writer::open(make_stream(dir)));
+    check_works(*other, path);
+    REQUIRE(eventually([&] { return w->control() == control_state::refused; }));
+    CHECK(code_of(w->control_status()) == "not_found");
+    check_works(*other, path);
+    const auto where = must(w->allocate(4096));
+    CHECK(must(w->append(where, {})) == timestamp{1});
+    CHECK(must(reader::open(dir / "renamed")).control() == control_state::absent);
+}
+
 TEST_CASE("a writer that wants no control file, or is closed, has none") {
     const temp_dir dir;
     const auto path = make_stream(dir);

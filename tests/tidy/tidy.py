@@ -241,6 +241,9 @@ def labels(root):
                 report.violation(where, f"{path} does not exist")
     for label in sorted(defined.keys() - rows.keys()):
         report.violation(defined[label], f"[{label}] has no row in docs/ordering.md")
+    mutants = "".join(text_of(root, path) for path in ("src/base/mutant.hpp", "tests/model/run_spin.sh"))
+    for label in sorted(defined.keys() - set(re.findall(r"\b[A-Z]\d+\b", mutants))):
+        report.violation(defined[label], f"[{label}] has no mutant, in src/base/mutant.hpp or tests/model/run_spin.sh")
     return report.finish(len(defined), 20)
 
 

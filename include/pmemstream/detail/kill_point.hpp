@@ -2,8 +2,9 @@
 
 #include <cstdint>
 
-// Numbered places at which the crash tests end the process with a real SIGKILL. The library that is installed is
-// compiled without PMEMSTREAM_TEST_HOOKS: there the calls are empty and inline.
+// Numbered places at which tests step in: the crash tests end the process there with a real SIGKILL, and the tests of the
+// order in which writer and readers do things let the other side act in between. The library that is installed is compiled
+// without PMEMSTREAM_TEST_HOOKS: there the calls are empty and inline.
 namespace pmemstream::base {
 
 enum class kill_point : std::uint8_t {
@@ -25,14 +26,20 @@ enum class kill_point : std::uint8_t {
     close_persisted,   ///< everything is persisted, the stream is not marked clean
     flush_synced,      ///< entries are durable, the persisted offsets do not say so yet
     between_persists,  ///< a region's persisted timestamp is stored, its persisted offset is not
-    count
+    count,             ///< of those at which a writer is killed
+    free_ending,       ///< about to end the generation
+    cursor_looks,      ///< about to load how far a cursor may read
+    header_read,       ///< a cursor has read an entry's header, and not yet whether it is the entry's
+    payload_copied,    ///< the same of a payload
+    regions_read,      ///< a merged cursor has looked at every region
+    slot_read,         ///< a slot's fields are copied, and not yet known to be of one generation
 };
 
 #ifdef PMEMSTREAM_TEST_HOOKS
 /// Dies here when the environment says PMEMSTREAM_KILL=POINT:N and this is the N-th time (1 = first) at that point.
 void die_at(kill_point here) noexcept;
-/// Who else wants to know of these places; null: nobody. Set while no stream is open.
-inline void (*passing_kill_point)(kill_point here) = nullptr;
+/// Called at every point; null: nobody. Set while no other thread runs in the library.
+inline void (*stepping_in)(kill_point here) = nullptr;
 #else
 inline void die_at(kill_point) noexcept {}
 #endif

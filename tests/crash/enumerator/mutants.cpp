@@ -33,8 +33,10 @@ constexpr std::array all{
     mutant_case{mutant::uuid_not_in_crc, "uuid_not_in_crc", "other_stream"},
     mutant_case{mutant::epoch_high_bits_not_in_crc, "epoch_high_bits_not_in_crc", "other_epoch"},
     mutant_case{mutant::persisted_epoch_ignored, "persisted_epoch_ignored", "two_epochs"},
+    mutant_case{mutant::zeros_passed_over, "zeros_passed_over", "append"},
+    mutant_case{mutant::state_word_ignored, "state_word_ignored", "free"},
 };
-static_assert(all.size() == static_cast<std::size_t>(mutant::count) - 1, "a mutant that nobody runs");
+static_assert(all.size() == static_cast<std::size_t>(mutant::offset_before_entry) - 1, "a mutant that nobody runs");
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "src/durability/flusher.hpp"
 #include "src/format/validate.hpp"
 #include "src/log/housekeeper.hpp"
+#include "src/medium/sync_ring.hpp"
 #include "tests/crash/enumerator/store_recorder.hpp"
 #include "tests/crash/fuse/kernel_recorder.hpp"
 #include "tests/crash/fuse/private_mounts.hpp"
@@ -13,6 +14,7 @@
 #include "tests/support/temp_dir.hpp"
 
 #include <fmt/format.h>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -42,6 +44,16 @@ image fresh_stream(const std::filesystem::path& directory, std::uint64_t seed) {
     block.creation_ns = 0;
     block.crc = format::superblock_crc(block);
     return {content.begin(), content.end()};
+}
+
+/// Each way in which the library can ask the kernel to sync pages has its turn.
+void choose_sync(std::uint64_t seed) {
+    static const bool has_ring = [] {
+        int why = 0;
+        return medium::sync_ring::make(why) != nullptr;
+    }();
+    static constexpr std::array ways{"system_calls", "automatic", "io_uring"};
+    ::setenv("PMEMSTREAM_SYNC", ways[seed % (has_ring ? 3 : 2)], 1);
 }
 
 /// Where a workload's files lie, and who writes down what is done to them.
@@ -110,6 +122,8 @@ void run(const run_request& request, run_result& result) {
             require(result.rounds < rounds_max, "only {} of {} images after {} recordings", looking.counts().images,
                     request.images_wanted, rounds_max);
             seed = request.seed + result.rounds++;
+            if (request.on == medium_kind::kernel)
+                choose_sync(seed);
             recording made;
             {
                 auto base = fresh_stream(place.scratch(), seed);

@@ -27,7 +27,7 @@ kernel_recorder::kernel_recorder(watched_fs& fs, std::uint64_t seed) : fs_(fs), 
 
 kernel_recorder::~kernel_recorder() {
     medium::observing = nullptr;
-    base::passing_kill_point = nullptr;
+    base::stepping_in = nullptr;
 }
 
 void kernel_recorder::begin(trace& to, const mapped_file& file, image content) {
@@ -44,12 +44,12 @@ void kernel_recorder::begin(trace& to, const mapped_file& file, image content) {
     content_ = std::move(content);
     recording = this;
     medium::observing = this;
-    base::passing_kill_point = [](base::kill_point) { recording->write_some_back(); };
+    base::stepping_in = [](base::kill_point) { recording->write_some_back(); };
 }
 
 void kernel_recorder::end() {
     medium::observing = nullptr;
-    base::passing_kill_point = nullptr;
+    base::stepping_in = nullptr;
     if (to_ != nullptr)
         read_log({});
     to_ = nullptr;
