@@ -57,7 +57,7 @@ bool copy_up_watch::look() const noexcept {
     // A file that was deleted, or may not be opened any more, goes on as it does elsewhere.
     if (!fd || ::fstat(fd.get(), &st) != 0)
         return false;
-    if (st.st_dev != file_.backing().device || st.st_ino != file_.backing().inode)
+    if (st.st_dev != file_.device() || st.st_ino != file_.inode())
         return true;
     // Both may stay the same over a copy-up; what is in the file does not. Read first, and the mapping looked at after
     // it: where both show one file, the mapping is never behind.

@@ -64,6 +64,8 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     self->owner_ = st.st_uid;
     self->group_ = st.st_gid;
     self->file_mode_ = st.st_mode & 07777;
+    self->device_ = st.st_dev;
+    self->inode_ = st.st_ino;
     const std::uint64_t file_bytes = self->backing_.bytes;
 
     // Read, not mapped, until the sizes are known to be right: a mapping beyond the end of a file faults.

@@ -35,6 +35,9 @@ public:
     [[nodiscard]] uid_t owner() const noexcept { return owner_; }
     [[nodiscard]] gid_t group() const noexcept { return group_; }
     [[nodiscard]] mode_t file_mode() const noexcept { return file_mode_; }
+    /// Of what path() leads to: the file, or the node of the device.
+    [[nodiscard]] std::uint64_t device() const noexcept { return device_; }
+    [[nodiscard]] std::uint64_t inode() const noexcept { return inode_; }
     /// What it lies in. A file may have grown since.
     [[nodiscard]] const base::backing& backing() const noexcept { return backing_; }
 
@@ -92,6 +95,8 @@ private:
     uid_t owner_ = 0;
     gid_t group_ = 0;
     mode_t file_mode_ = 0;
+    std::uint64_t device_ = 0;
+    std::uint64_t inode_ = 0;
     base::backing backing_;
     format::superblock superblock_{};
     std::unique_ptr<medium::mapping> mapping_;
