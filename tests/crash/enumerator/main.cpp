@@ -125,8 +125,8 @@ int enumerate(const arguments& with) {
     if (jobs.empty())
         throw std::invalid_argument("no such workload, or not on this medium: " + with.workload);
     for (auto& j : jobs) {
-        j.request.images_wanted =
-            with.budget != 0 ? std::max<std::uint64_t>(with.budget / jobs.size(), 1) : scaled(8'000);
+        const std::uint64_t each = scaled(j.request.on == medium_kind::kernel ? 5'000 : 8'000);
+        j.request.images_wanted = with.budget != 0 ? std::max<std::uint64_t>(with.budget / jobs.size(), 1) : each;
         j.request.thorough = scaled(100) >= 100;
     }
     fmt::print("seed {}\n", with.seed);
@@ -166,7 +166,7 @@ int kill_mutants(const arguments& with) {
     std::vector<job> jobs;
     std::vector<const mutant_case*> cases;
     for (const auto& m : mutant_cases()) {
-        if (with.mutant.empty() ? m.needs_stores && with.on.front() == medium_kind::kernel : with.mutant != m.name)
+        if (with.mutant.empty() ? m.needs_death && with.on.front() == medium_kind::kernel : with.mutant != m.name)
             continue;
         cases.push_back(&m);
         for (const auto on : with.on)

@@ -23,7 +23,7 @@ constexpr std::array all{
     mutant_case{mutant::identity_ignored, "identity_ignored", "append"},
     mutant_case{mutant::epoch_not_durable, "epoch_not_durable", "reopen"},
     mutant_case{mutant::epoch_order_ignored, "epoch_order_ignored", "two_epochs"},
-    mutant_case{mutant::clean_first, "clean_first", "clean_close"},
+    mutant_case{mutant::clean_first, "clean_first", "clean_close", true},
     mutant_case{mutant::clean_for_ever, "clean_for_ever", "reopen"},
     mutant_case{mutant::table_not_flushed, "table_not_flushed", "clear", true},
     mutant_case{mutant::timestamp_not_durable, "timestamp_not_durable", "free"},
