@@ -34,7 +34,7 @@ programs=(/usr/bin/ndctl /usr/sbin/mke2fs /usr/sbin/dmsetup
 tests=(unit_tests unit_filesystem durability_followers recovery_test writer_kill_test medium_suite)
 helpers=(kill_writer)
 nvdimm_bytes=$((256 << 20))
-disk_bytes=$((24 << 20))
+disk_bytes=$((16 << 20)) # what medium_suite expects of a device
 boot_seconds_max=300
 
 usage() {
