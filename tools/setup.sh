@@ -4,6 +4,7 @@
 #
 #   tools/setup.sh          install (as root, or through sudo)
 #   tools/setup.sh --list   print the packages, one per line, and do nothing
+#   tools/setup.sh --only PACKAGE...   install these instead (for what is run by hand)
 set -euo pipefail
 
 packages=(
@@ -17,6 +18,7 @@ packages=(
     libexpected-dev                    # tl::expected, in the public headers
     libcli11-dev nlohmann-json3-dev    # tools: command line, --json
     doctest-dev librapidcheck-dev      # tests
+    libfuse3-dev                       # the file system on which the crash tests watch the kernel
     libseccomp-dev                     # the test that the hot path makes no system call
     spin gcc libc6-dev                 # the model of the doorbell; spin's verifiers are C
     clang-format-14                    # tools/test.sh checks the format
@@ -28,8 +30,10 @@ packages=(
 if [[ ${1:-} == --list ]]; then
     printf '%s\n' "${packages[@]}"
     exit 0
+elif [[ ${1:-} == --only && $# -gt 1 ]]; then
+    packages=("${@:2}")
 elif [[ $# -gt 0 ]]; then
-    echo "usage: tools/setup.sh [--list]" >&2
+    echo "usage: tools/setup.sh [--list | --only PACKAGE...]" >&2
     exit 1
 fi
 

@@ -13,7 +13,7 @@ namespace pmemstream::test {
 namespace {
 
 const char* name_of(trace_event::kind what) {
-    static constexpr const char* names[] = {"store", "flush", "drain", "sync", "return"};
+    static constexpr const char* names[] = {"store", "seen", "write", "flush", "drain", "sync", "return"};
     return names[static_cast<unsigned>(what)];
 }
 
@@ -24,11 +24,12 @@ bool is_unborn(const image& content) {
 
 }  // namespace
 
-explorer::explorer(const std::filesystem::path& directory, std::uint64_t bytes, store_recorder& recorder)
+explorer::explorer(const std::filesystem::path& directory, const std::filesystem::path& scratch, std::uint64_t bytes,
+                   recorder& recorder)
     : recorder_(recorder) {
     for (std::size_t i = 0; i <= crashes_max; ++i)
         files_.push_back(std::make_unique<mapped_file>(directory / fmt::format("recorded_{}", i), bytes));
-    check_file_ = std::make_unique<mapped_file>(directory / "checked", bytes);
+    check_file_ = std::make_unique<mapped_file>(scratch / "checked", bytes);
 }
 
 void explorer::explore(const recording& what, std::uint64_t seed, std::size_t depth, bool deaths) {
@@ -40,7 +41,7 @@ void explorer::explore(const recording& what, std::uint64_t seed, std::size_t de
     for (const auto& event : happened.events) {
         if (event.what == trace_event::kind::mark)
             uncounted_.insert(memory_hash);
-        if (event.what == trace_event::kind::store) {
+        if (is_store(event)) {
             memory_hash += word_hash(event.offset, event.value) -
                            word_hash(event.offset, word_at(promises.memory(), event.offset));
         }
@@ -53,13 +54,13 @@ void explorer::explore(const recording& what, std::uint64_t seed, std::size_t de
         const auto& event = happened.events[i];
         const bool store = event.what == trace_event::kind::store;
         const bool promised = promises.apply(event) || event.what == trace_event::kind::mark;
-        medium.apply(event);
+        medium.apply(event, happened.written);
         if (i < what.from)
             continue;
         version += promised ? 1 : 0;
         const point at{&what, i, depth, deaths, limits.crashes_again / points, limits.deaths_again / points};
         try {
-            if (promised)
+            if (promised || event.what == trace_event::kind::write)
                 lose_power(at, medium, promises, version, std::nullopt);
             else if (store)
                 lose_power(at, medium, promises, version, medium.unit_of(event));

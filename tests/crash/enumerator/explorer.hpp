@@ -37,8 +37,9 @@ struct exploration_limits {
 /// it with the model.
 class explorer {
 public:
-    /// Makes files of `bytes` in `directory`.
-    explorer(const std::filesystem::path& directory, std::uint64_t bytes, store_recorder& recorder);
+    /// Makes files of `bytes` to record on in `directory`, and one to open images in `scratch`.
+    explorer(const std::filesystem::path& directory, const std::filesystem::path& scratch, std::uint64_t bytes,
+             recorder& recorder);
 
     /// What a writer does after a crash: on a fresh stage, to begin with open().
     std::function<void(stage&)> after_crash;
@@ -71,7 +72,7 @@ private:
     void explore_further(recording next, std::uint64_t seed, std::size_t depth, bool deaths);
     [[nodiscard]] bool chance(double of) { return static_cast<double>(random_() >> 11) * 0x1p-53 < of; }
 
-    store_recorder& recorder_;
+    recorder& recorder_;
     std::vector<std::unique_ptr<mapped_file>> files_;
     std::unique_ptr<mapped_file> check_file_;
     std::mt19937_64 random_;

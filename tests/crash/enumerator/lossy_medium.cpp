@@ -18,13 +18,20 @@ lossy_medium::version lossy_medium::version_of(std::uint64_t index, std::vector<
     return made;
 }
 
-void lossy_medium::apply(const trace_event& event) {
+void lossy_medium::apply(const trace_event& event, std::span<const std::byte> written) {
     using kind = trace_event::kind;
     const std::uint64_t first = event.offset / unit_bytes_;
     const std::uint64_t last = (event.offset + std::max(event.bytes, 1u) - 1) / unit_bytes_;
     switch (event.what) {
         case kind::store:
-            add_version(event);
+            add_version(first, [&](auto& words) { words[event.offset % unit_bytes_ / 8] = event.value; });
+            break;
+        case kind::write:
+            // Units reach the medium each on its own, also those of one write.
+            for (std::uint64_t i = first; i <= last; ++i)
+                add_version(i, [&](auto& words) {
+                    std::memcpy(words.data(), written.data() + event.value + (i - first) * unit_bytes_, unit_bytes_);
+                });
             break;
         case kind::flush:
             for (std::uint64_t i = first; i <= last; ++i)
@@ -42,13 +49,13 @@ void lossy_medium::apply(const trace_event& event) {
                 if (!units_[i].versions.empty())
                     settle(i, units_[i].versions.size() - 1);
             break;
+        case kind::seen:
         case kind::mark:
             break;
     }
 }
 
-void lossy_medium::add_version(const trace_event& store) {
-    const std::uint64_t index = unit_of(store);
+void lossy_medium::add_version(std::uint64_t index, const std::function<void(std::vector<std::uint64_t>&)>& change) {
     auto& unit = units_[index];
     if (unit.versions.empty()) {
         std::vector<std::uint64_t> words(unit_bytes_ / 8);
@@ -56,7 +63,12 @@ void lossy_medium::add_version(const trace_event& store) {
         unit.versions.push_back(version_of(index, std::move(words)));
     }
     auto words = unit.versions.back().words;
-    words[store.offset % unit_bytes_ / 8] = store.value;
+    change(words);
+    if (words == unit.versions.back().words) {  // a page was written for the sake of another unit
+        if (unit.versions.size() == 1)
+            unit.versions.clear();
+        return;
+    }
     unit.versions.push_back(version_of(index, std::move(words)));
     dirty_.insert(index);
 }

@@ -7,6 +7,8 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <span>
+#include <vector>
 
 namespace pmemstream::test {
 
@@ -19,7 +21,8 @@ class lossy_medium {
 public:
     lossy_medium(image durable, std::uint64_t unit_bytes);
 
-    void apply(const trace_event& event);
+    /// `written`: see trace.
+    void apply(const trace_event& event, std::span<const std::byte> written = {});
     [[nodiscard]] std::uint64_t unit_of(const trace_event& store) const { return store.offset / unit_bytes_; }
     [[nodiscard]] std::size_t dirty_units() const { return dirty_.size(); }
 
@@ -48,7 +51,7 @@ private:
         std::size_t taken = 0;
     };
 
-    void add_version(const trace_event& store);
+    void add_version(std::uint64_t index, const std::function<void(std::vector<std::uint64_t>&)>& change);
     void settle(std::uint64_t index, std::size_t version);
     void show(const std::vector<choice>& choices, const std::function<void(const image&, std::uint64_t)>& visit);
     void put(std::uint64_t index, const version& content);

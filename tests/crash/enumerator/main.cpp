@@ -15,6 +15,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // Proves recovery by enumeration: see "How this is tested" in docs/guarantees.md.
@@ -26,7 +27,8 @@ using namespace pmemstream::test;
 
 constexpr unsigned processes = 2;
 constexpr const char* usage =
-    "crash_enumerator [--budget IMAGES] [--workload NAME] [--seed N] [--mutants | --mutant NAME]\n";
+    "crash_enumerator [--budget IMAGES] [--workload NAME] [--seed N] [--medium lines|sectors|kernel]\n"
+    "                 [--mutants | --mutant NAME]\n";
 
 struct arguments {
     std::uint64_t budget = 0;
@@ -34,7 +36,15 @@ struct arguments {
     std::string workload;
     std::string mutant;
     bool mutants = false;
+    std::vector<medium_kind> on{media.begin(), media.end()};
 };
+
+medium_kind medium_named(std::string_view name) {
+    for (const auto on : {medium_kind::lines, medium_kind::sectors, medium_kind::kernel})
+        if (name == to_string(on))
+            return on;
+    throw std::invalid_argument(usage);
+}
 
 arguments parse(int argc, char** argv) {
     arguments got;
@@ -61,6 +71,8 @@ arguments parse(int argc, char** argv) {
             got.seed = number(value);
         else if (name == "--workload")
             got.workload = value;
+        else if (name == "--medium")
+            got.on = {medium_named(value)};
         else if (name == "--mutant")
             got.mutant = value;
         else
@@ -107,14 +119,14 @@ std::string title(const run_request& of) {
 int enumerate(const arguments& with) {
     std::vector<job> jobs;
     for (const auto& w : workloads())
-        for (const auto on : media)
-            if (with.workload.empty() || with.workload == w.name)
+        for (const auto on : with.on)
+            if ((with.workload.empty() || with.workload == w.name) && (!w.threads || on == medium_kind::kernel))
                 jobs.emplace_back().request = {.what = &w, .on = on, .seed = with.seed};
     if (jobs.empty())
-        throw std::invalid_argument("no such workload: " + with.workload);
-    const std::uint64_t budget = with.budget != 0 ? with.budget : scaled(8'000) * jobs.size();
+        throw std::invalid_argument("no such workload, or not on this medium: " + with.workload);
     for (auto& j : jobs) {
-        j.request.images_wanted = std::max<std::uint64_t>(budget / jobs.size(), 1);
+        const std::uint64_t each = scaled(j.request.on == medium_kind::kernel ? 5'000 : 8'000);
+        j.request.images_wanted = with.budget != 0 ? std::max<std::uint64_t>(with.budget / jobs.size(), 1) : each;
         j.request.thorough = scaled(100) >= 100;
     }
     fmt::print("seed {}\n", with.seed);
@@ -127,6 +139,8 @@ int enumerate(const arguments& with) {
         fmt::print(
             "{:<32} {:>8} images at {:>7} points ({:>6} exhaustive), {:>6} deaths, {:>5} crashed again, {:.1f} s\n",
             title(j.request), c.images, c.points, c.exhaustive, c.deaths, c.second_crashes, got.seconds);
+        if (j.request.on == medium_kind::kernel)
+            fmt::print("{:>32} {:>8} writes and {} syncs of the kernel's\n", "of", got.kernel_writes, got.kernel_syncs);
         sum.images += c.images;
         sum.points += c.points;
         sum.deaths += c.deaths;
@@ -152,10 +166,10 @@ int kill_mutants(const arguments& with) {
     std::vector<job> jobs;
     std::vector<const mutant_case*> cases;
     for (const auto& m : mutant_cases()) {
-        if (!with.mutant.empty() && with.mutant != m.name)
+        if (with.mutant.empty() ? m.needs_death && with.on.front() == medium_kind::kernel : with.mutant != m.name)
             continue;
         cases.push_back(&m);
-        for (const auto on : media)
+        for (const auto on : with.on)
             jobs.emplace_back().request = {.what = &named(with.workload.empty() ? m.workload : with.workload),
                                            .on = on,
                                            .seed = with.seed,
@@ -166,9 +180,9 @@ int kill_mutants(const arguments& with) {
     run_all(jobs);
     int survivors = 0;
     for (std::size_t i = 0; i < cases.size(); ++i) {
-        const job* const pair = &jobs[i * media.size()];
+        const job* const pair = &jobs[i * with.on.size()];
         bool noticed = false;
-        for (std::size_t k = 0; k < media.size(); ++k) {
+        for (std::size_t k = 0; k < with.on.size(); ++k) {
             const std::string_view failure = (**pair[k].result).failure;
             noticed = noticed || !failure.empty();
             fmt::print("{:<28} {:<32} {}\n", cases[i]->name, title(pair[k].request),

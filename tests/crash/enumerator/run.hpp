@@ -14,7 +14,9 @@ namespace pmemstream::test {
 enum class medium_kind : std::uint8_t {
     lines,    ///< persistent memory: cache lines, flush and drain
     sectors,  ///< a file: sectors of 512 bytes, msync
+    kernel,   ///< the same, of what the kernel really wrote and synced (FUSE), not of the stores
 };
+/// Those on which every store is recorded.
 inline constexpr std::array media{medium_kind::lines, medium_kind::sectors};
 [[nodiscard]] const char* to_string(medium_kind on);
 
@@ -32,6 +34,8 @@ struct run_result {
     static constexpr std::size_t failure_max = 2000;
     exploration_counts counts;
     unsigned rounds = 0;
+    std::uint64_t kernel_writes = 0;
+    std::uint64_t kernel_syncs = 0;
     double seconds = 0;
     char failure[failure_max + 1] = {};
 };

@@ -5,6 +5,7 @@
 #include "tests/support/require.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <utility>
 
@@ -13,7 +14,7 @@ namespace pmemstream::test {
 image memory_after(const trace& happened, std::size_t events) {
     image memory = happened.base;
     for (std::size_t i = 0; i < events; ++i)
-        if (happened.events[i].what == trace_event::kind::store)
+        if (is_store(happened.events[i]))
             apply_store(memory, happened.events[i]);
     return memory;
 }
@@ -28,7 +29,7 @@ std::size_t state_after(const trace& happened, std::size_t events) {
 bool promise_watch::apply(const trace_event& event) {
     if (event.what == trace_event::kind::mark)
         slots_ = slot_offsets(memory_);
-    if (event.what != trace_event::kind::store)
+    if (!is_store(event))
         return false;
     apply_store(memory_, event);
     for (const auto slot : slots_) {
@@ -54,18 +55,17 @@ void promise_watch::add_to(stream_model& model) const {
         model.commit_end[generation] = end;
 }
 
-stage::stage(mapped_file& file, store_recorder& recorder, image base, stream_model start, std::uint64_t seed)
+stage::stage(mapped_file& file, recorder& recorder, image base, stream_model start, std::uint64_t seed)
     : file_(file), recorder_(recorder), random_(seed), now_(std::move(start)) {
     now_.commit_end.clear();
     file_.write(base);
     recording_.happened.base = base;
     recording_.states.push_back(now_);
-    recorder_.begin(recording_.happened, std::move(base));
+    recorder_.begin(recording_.happened, file_, std::move(base));
     recorder_.mark(0);
 }
 
-stage::stage(mapped_file& file, store_recorder& recorder, const recording& before, std::size_t events,
-             std::uint64_t seed)
+stage::stage(mapped_file& file, recorder& recorder, const recording& before, std::size_t events, std::uint64_t seed)
     : file_(file), recorder_(recorder), random_(seed), recording_(before), after_death_(events >= before.opened) {
     auto& happened = recording_.happened;
     now_ = recording_.states[state_after(happened, events)];
@@ -75,10 +75,11 @@ stage::stage(mapped_file& file, store_recorder& recorder, const recording& befor
         recording_.opened = 0;
     const image memory = memory_after(happened, events);
     file_.write(memory);
-    recorder_.begin(happened, memory);
+    recorder_.begin(happened, file_, memory);
 }
 
 stage::~stage() {
+    join_waiting();
     try {
         recorder_.end();
     } catch (const std::exception&) {  // it was told by finish(), or something worse was
@@ -87,6 +88,7 @@ stage::~stage() {
 }
 
 recording stage::finish() {
+    stop_waiting();
     recorder_.end();
     return std::move(recording_);
 }
@@ -293,6 +295,28 @@ void stage::persist() {
     must(writer_->persist());
     now_.persisted_up_to(now_.newest_committed);
     returned();
+}
+
+void stage::start_waiting(unsigned threads) {
+    stop_waiting_ = false;
+    for (unsigned i = 0; i < threads; ++i)
+        waiting_.emplace_back([this, &on = *writer_] {
+            while (!stop_waiting_) {
+                waits_failed_ += on.wait_persisted(on.committed()) ? 0 : 1;
+                std::this_thread::sleep_for(std::chrono::microseconds(20));
+            }
+        });
+}
+
+void stage::join_waiting() {
+    stop_waiting_ = true;
+    for (auto& thread : std::exchange(waiting_, {}))
+        thread.join();
+}
+
+void stage::stop_waiting() {
+    join_waiting();
+    require(waits_failed_ == 0, "{} of the waits beside the writer failed", waits_failed_.load());
 }
 
 }  // namespace pmemstream::test

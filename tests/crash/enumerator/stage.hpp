@@ -1,16 +1,18 @@
 #pragma once
 
 #include "tests/crash/enumerator/mapped_file.hpp"
-#include "tests/crash/enumerator/store_recorder.hpp"
+#include "tests/crash/enumerator/recorder.hpp"
 #include "tests/crash/enumerator/stream_model.hpp"
 
 #include <pmemstream/pmemstream.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace pmemstream::test {
@@ -48,9 +50,9 @@ private:
 class stage {
 public:
     /// On a file that holds `base`: as power loss left it, where `start` is not empty.
-    stage(mapped_file& file, store_recorder& recorder, image base, stream_model start, std::uint64_t seed);
+    stage(mapped_file& file, recorder& recorder, image base, stream_model start, std::uint64_t seed);
     /// Where the writer of `before` died after so many events. `file` is the one that it worked on.
-    stage(mapped_file& file, store_recorder& recorder, const recording& before, std::size_t events, std::uint64_t seed);
+    stage(mapped_file& file, recorder& recorder, const recording& before, std::size_t events, std::uint64_t seed);
     ~stage();
     stage(const stage&) = delete;
     stage& operator=(const stage&) = delete;
@@ -76,11 +78,16 @@ public:
     void publish(std::size_t number);
     void abandon(std::size_t number);
     void persist();
+    /// Threads that wait for all that is committed to be persisted, again and again, beside whatever is done until
+    /// stop_waiting(). Not for a recorder of stores, which follows one thread.
+    void start_waiting(unsigned threads);
+    void stop_waiting();
 
     [[nodiscard]] std::vector<std::string> names() const;
     [[nodiscard]] std::uint64_t room(const std::string& name) const;
 
 private:
+    void join_waiting();
     [[nodiscard]] region handle(const std::string& name) const;
     [[nodiscard]] std::vector<std::byte> payload(std::size_t bytes);
     void call(model_call what);
@@ -90,13 +97,16 @@ private:
     [[nodiscard]] std::uint64_t commit_offset(const std::string& name) const;
 
     mapped_file& file_;
-    store_recorder& recorder_;
+    recorder& recorder_;
     std::mt19937_64 random_;
     recording recording_;
     stream_model now_;
     bool after_death_ = false;
     std::unique_ptr<writer> writer_;
     std::vector<std::pair<std::string, reservation>> reservations_;
+    std::atomic<bool> stop_waiting_{false};
+    std::atomic<unsigned> waits_failed_{0};
+    std::vector<std::thread> waiting_;
     std::map<std::string, std::vector<std::vector<std::byte>>> lost_;
 };
 

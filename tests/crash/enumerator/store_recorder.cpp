@@ -39,7 +39,7 @@ store_recorder::~store_recorder() {
     recording = nullptr;
 }
 
-void store_recorder::begin(trace& to, image content) {
+void store_recorder::begin(trace& to, const mapped_file&, image content) {
     to_ = &to;
     content_ = std::move(content);
     escaped_.clear();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "src/medium/seam.hpp"
+#include "tests/crash/enumerator/recorder.hpp"
 #include "tests/crash/enumerator/trace.hpp"
 
 #include <csignal>
@@ -18,18 +19,16 @@ namespace pmemstream::test {
 /// and sync: the recording fails.
 ///
 /// One at a time, in one thread; on x86-64 alone.
-class store_recorder : public medium::observer {
+class store_recorder : public medium::observer, public recorder {
 public:
     store_recorder();
     ~store_recorder() override;
     store_recorder(const store_recorder&) = delete;
     store_recorder& operator=(const store_recorder&) = delete;
 
-    /// From now on, until end(): appends to `to`. `content`: of the file that will be mapped.
-    void begin(trace& to, image content);
-    /// The mapping may live on; nobody looks at it any more. Throws if a store escaped.
-    void end();
-    void mark(std::uint64_t state);
+    void begin(trace& to, const mapped_file& file, image content) override;
+    void end() override;
+    void mark(std::uint64_t state) override;
 
     void mapped(const medium::mapping& m) override;
     void unmapped(const medium::mapping& m) override;

@@ -12,7 +12,9 @@ using image = std::vector<std::byte>;
 /// One thing that happened to a mapping, in the order in which the program did it.
 struct trace_event {
     enum class kind : std::uint8_t {
-        store,  ///< the aligned word at `offset` became `value`
+        store,  ///< the aligned word at `offset` became `value`; the medium may hear of it from now on
+        seen,   ///< it did so some time since the last mark; what the medium heard stands in `write`
+        write,  ///< the medium was told the range; the bytes are trace::written from `value` on
         flush,  ///< of the range
         drain,
         sync,  ///< of the range; durable from the next event on
@@ -28,8 +30,13 @@ struct trace_event {
 struct trace {
     image base;
     std::vector<trace_event> events;
+    std::vector<std::byte> written;
 };
 
+/// Memory changed.
+[[nodiscard]] inline bool is_store(const trace_event& event) {
+    return event.what == trace_event::kind::store || event.what == trace_event::kind::seen;
+}
 inline void apply_store(image& to, const trace_event& store) {
     std::memcpy(to.data() + store.offset, &store.value, sizeof store.value);
 }

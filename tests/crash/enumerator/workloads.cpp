@@ -207,6 +207,24 @@ void rounds(stage& s) {
     }
 }
 
+/// What other threads flush, and when, is chance.
+void waiters(stage& s) {
+    prepare(s);
+    s.from_here();
+    s.start_waiting(3);
+    for (int i = 0; i < 4; ++i)
+        s.append("a", some_bytes(s));
+    s.append_batch("b", {some_bytes(s), some_bytes(s)});
+    s.allocate("new", 300);
+    s.append("new", some_bytes(s));
+    s.append("b", some_bytes(s), horizon::persisted);
+    s.clear("a");
+    s.append("a", some_bytes(s));
+    s.free("new");
+    s.append("b", some_bytes(s));
+    s.stop_waiting();
+}
+
 void create(stage& s) {
     s.from_here();
     s.create({.stream_bytes = 64 << 10, .block_bytes = 64, .file_mode = {}, .allow_network_filesystem = false});
@@ -284,6 +302,7 @@ constexpr std::array all{
     workload{"two_epochs", "entries of one length, cut and appended again by later writers", two_epochs},
     workload{"other_region_durable", "committed in one region, then durable in another", other_region_durable},
     workload{"rounds", "wait_persisted, with the persisted words written in between", rounds, nullptr, true},
+    workload{"waiters", "three threads wait while another appends and changes regions", waiters, nullptr, false, true},
     workload{"create", "a stream that is being made", create, no_stream},
     workload{"other_stream", "behind the end lie entries of another stream", stale_bytes, entries_of_other_stream},
     workload{"other_generation", "behind the end lie entries of an earlier use", stale_bytes,

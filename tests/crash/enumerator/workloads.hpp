@@ -15,6 +15,7 @@ struct workload {
     /// Changes the fresh stream before anything is done to it; null: nothing.
     void (*before)(image&) = nullptr;
     bool words_at_once = false;  ///< every round writes the persisted words, as the housekeeper does now and then
+    bool threads = false;        ///< for the kernel alone: a recorder of stores follows one thread
 };
 [[nodiscard]] std::span<const workload> workloads();
 

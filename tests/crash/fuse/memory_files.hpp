@@ -1,0 +1,11 @@
+#pragma once
+
+#include "tests/crash/fuse/watched_fs.hpp"
+
+namespace pmemstream::test {
+
+/// The serving side of a watched_fs: one directory of files in memory. Mounts it at `directory`, calls `mounted` and
+/// serves until it is unmounted. Returns an exit code; what went wrong before is on standard error.
+int serve_memory_files(const char* directory, const record_pipe& mounted);
+
+}  // namespace pmemstream::test
