@@ -2,15 +2,15 @@
 # Installs what building and testing need and this machine lacks, with apt-get. Says nothing and takes no time when
 # everything is there.
 #
-#   tools/setup.sh          install (as root, or through sudo)
-#   tools/setup.sh --list   print the packages, one per line, and do nothing
+#   tools/setup.sh           install (as root, or through sudo)
+#   tools/setup.sh --list    print the packages, one per line, and do nothing
+#   tools/setup.sh --peers   also what pmemstream-bench compares itself with and draws with (with --list: lists it)
 set -euo pipefail
 
 packages=(
     g++ cmake ninja-build pkg-config   # the build
     ccache                             # makes the second build cheap
     libpmem2-dev                       # medium
-    libpmemlog-dev                     # pmemstream-bench compares itself with it
     libboost-dev                       # Boost.Interprocess maps the control file
     libfmt-dev                         # all text
     libexpected-dev                    # tl::expected, in the public headers
@@ -24,12 +24,30 @@ packages=(
     diffutils util-linux               # diff for the demo; setarch for ThreadSanitizer
 )
 
-if [[ ${1:-} == --list ]]; then
+# None of these is needed to build or to test: pmemstream-bench names the ones that it was built without.
+peers=(
+    libpmemlog-dev                     # appends that are durable on persistent memory
+    liblmdb-dev librocksdb-dev         # stores with a log inside
+    redis-server libhiredis-dev        # Redis Streams
+    libzmq3-dev                        # messages over ipc://
+    iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev # publish/subscribe in shared memory
+    gnuplot-nox                        # --plot
+)
+
+list=
+for argument in "$@"; do
+    case $argument in
+        --list) list=yes ;;
+        --peers) packages+=("${peers[@]}") ;;
+        *)
+            echo "usage: tools/setup.sh [--list] [--peers]" >&2
+            exit 1
+            ;;
+    esac
+done
+if [[ -n $list ]]; then
     printf '%s\n' "${packages[@]}"
     exit 0
-elif [[ $# -gt 0 ]]; then
-    echo "usage: tools/setup.sh [--list]" >&2
-    exit 1
 fi
 
 if ! command -v dpkg-query >/dev/null; then
