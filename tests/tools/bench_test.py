@@ -7,6 +7,8 @@ bench_test.py BENCH SCHEMA
 import copy
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +37,8 @@ def bench(folder, *words, environment=None):
 
 # What each workload has to measure: parts of its variants' names.
 ROWS = {
-    "append": ["touched : raw with CRC", "touched : raw", "untouched, memory", "untouched, disk", "3 parked readers",
+    "append": ["touched : raw with CRC", "touched : raw", "untouched, memory : raw", "untouched, disk : touched",
+               "untouched, disk : touched, p99.9", "3 parked readers",
                "1 reader that keeps up", "1 reader that sleeps", "wakes for 1 that sleeps"],
     "durable": ["cache line", "page, 1 waiting", "page, 4 waiting", "page, 16 waiting", "page, 64 waiting",
                 "policy 10 ms, median"],
@@ -117,6 +120,41 @@ def decisions():
         check(ran.returncode == 0, "goals are nothing without --check")
 
 
+def on_a_terminal():
+    """The progress bar is there where somebody looks, and gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+        terminal, its_end = pty.openpty()
+        ran = subprocess.Popen([BENCH, "--quick", "wake", "read", "--size", "64", "--file", f"{folder}/m", "--disk-file",
+                                f"{folder}/d"], stdout=subprocess.DEVNULL, stderr=its_end)
+        os.close(its_end)
+        shown = b""
+        while True:
+            try:
+                more = os.read(terminal, 4096)
+            except OSError:  # that is how Linux says that the other end is closed
+                break
+            if not more:
+                break
+            shown += more
+        os.close(terminal)
+        check(ran.wait(timeout=60) == 0, "a run on a terminal fails")
+        check(b"] 0/2 " in shown and b"] 1/2 " in shown,
+              f"no progress bar on a terminal: {shown[:300]}")
+        check(shown.endswith(b"\r\x1b[K"), f"the bar stays at the end: {shown[-80:]}")
+
+
+def interrupted():
+    """SIGINT ends it between two turns, and its files go."""
+    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+        ran = subprocess.Popen([BENCH, "jitter", "--seconds", "5", "--repetitions", "50", "--file", f"{folder}/m",
+                                "--disk-file", f"{folder}/d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        ran.stdout.readline()  # the machine: signals are caught before it is shown
+        ran.send_signal(signal.SIGINT)
+        _, said = ran.communicate(timeout=120)
+        check(ran.returncode == 130, f"interrupted, it ends with {ran.returncode}: {said}")
+        check(os.listdir(folder) == [], f"interrupted, it leaves {os.listdir(folder)}")
+
+
 def mistakes():
     with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
         wrong = [["bogus"], ["--size", "0"], ["--size", "many"], ["--size", "2000000"], ["--readers", "0"],
@@ -143,6 +181,8 @@ def main():
         look_at(report)
         look_at_the_look(report)
     decisions()
+    on_a_terminal()
+    interrupted()
     mistakes()
     print(f"{failures} failures")
     return 1 if failures else 0

@@ -32,7 +32,7 @@ void run_peers(const settings& how, report& into);
 
 // Parts of the above.
 void run_append_beside_readers(const settings& how, report& into);
-void run_append_untouched(const settings& how, report& into);
+void run_append_fresh(const settings& how, report& into);
 void run_durable_lines(const settings& how, report& into);
 void run_durable_pages(const settings& how, report& into);
 void run_echo(const settings& how, report& into);

@@ -3,8 +3,6 @@
 #include "tools/bench/streams.hpp"
 #include "tools/bench/workload.hpp"
 
-#include <array>
-
 namespace bench {
 
 namespace {
@@ -68,42 +66,8 @@ void append_touched(const settings& how, report& into) {
 void run_append(const settings& how, report& into) {
     pin(how.cpu);
     append_touched(how, into);
-    run_append_untouched(how, into);
+    run_append_fresh(how, into);
     run_append_beside_readers(how, into);
-}
-
-/// Files just made, which nobody has touched: every page faults once. Each turn has its own.
-void run_append_untouched(const settings& how, report& into) {
-    const std::uint64_t region_bytes = how.bytes(32 * mib);
-    struct place {
-        const char* name;
-        std::filesystem::path file;
-    };
-    const std::array places{place{"memory", how.file}, place{"disk", how.disk_file}};
-    for (const auto& [name, file] : places) {
-        for (const std::uint64_t size : how.sizes_or({64})) {
-            const std::uint64_t entries = region_bytes / entry_bytes(size);
-            const auto payload = payload_of(size);
-            const auto costs =
-                in_turns(how.repetitions, {[&] {
-                                               const scratch_stream stream(file, region_bytes + mib);
-                                               const auto to = must(writer::open(stream.file()));
-                                               const auto where = must(to->allocate(region_bytes, "m"));
-                                               return stream_appends(*to, where, payload, entries);
-                                           },
-                                           [&] {
-                                               const scratch_file beside(file.string() + ".raw", region_bytes + mib);
-                                               const raw_mapping raw(beside.file(), access::write);
-                                               return raw_appends<true>(raw_log(raw.data()), payload, entries);
-                                           }});
-            row r{.workload = "append",
-                  .variant = std::string("untouched, ") + name,
-                  .payload_bytes = size,
-                  .unit = "ns/entry",
-                  .limit = "the raw loop with CRC on a new file"};
-            into.add(summarized(r, costs[0], costs[1]));
-        }
-    }
 }
 
 }  // namespace bench
