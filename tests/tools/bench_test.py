@@ -2,7 +2,7 @@
 """pmemstream-bench as its users see it: every workload gives its rows, --json keeps to its schema, --check decides by
 the goals, mistakes are told. Nothing here looks at how fast anything was: --quick makes figures that mean nothing.
 
-bench_test.py BENCH SCHEMA
+bench_test.py BENCH SCHEMA TABLE_SCRIPT
 """
 import copy
 import json
@@ -16,7 +16,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from json_schema import violations  # noqa: E402
 
-BENCH, SCHEMA_FILE = sys.argv[1:3]
+BENCH, SCHEMA_FILE, TABLE_SCRIPT = sys.argv[1:4]
 with open(SCHEMA_FILE, encoding="utf-8") as text:
     SCHEMA = json.load(text)
 failures = 0
@@ -111,6 +111,39 @@ def look_at_the_look(report):
         check(spoiled(change), f"the schema lets {name} pass")
 
 
+def table(report):
+    """The page's figures are a run's, whole, or the check says so."""
+    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+        run, page = os.path.join(folder, "run.json"), os.path.join(folder, "page.md")
+
+        def script(*words):
+            return subprocess.run([sys.executable, "-B", TABLE_SCRIPT, *words, run, page], capture_output=True,
+                                  text=True, check=False)
+
+        def write(file, text):
+            with open(file, "w", encoding="utf-8") as to:
+                to.write(text)
+
+        write(page, "before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbehind\n")
+        write(run, json.dumps(report))
+        check(script().returncode != 0, "figures that mean nothing become a table")
+        slow = copy.deepcopy(report)
+        slow["settings"]["quick"] = False
+        write(run, json.dumps(slow))
+        check(script("--check").returncode != 0, "an old table passes for a new one")
+        check(script().returncode == 0 and script("--check").returncode == 0, "a table just made is not the run's")
+        with open(page, encoding="utf-8") as text:
+            made = text.read()
+        check(made.startswith("before\n") and made.endswith("behind\n"), "what is around the table changed")
+        for row in report["rows"]:
+            check(f"| {row['variant']} | {row['payload_bytes'] or ''} |" in made, f"the table lacks {row['variant']}")
+        write(page, made.replace("| 64 | ", "| 64 | 1", 1))
+        check(script("--check").returncode != 0, "a table that somebody touched passes")
+        os.remove(run)
+        check(script("--check").returncode != 0, "a table without a run passes")
+        check(script().returncode != 0, "there is no run to make a table of")
+
+
 def decisions():
     with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
         for tolerance, status in (("1e9", 0), ("1e-9", 8)):
@@ -180,6 +213,7 @@ def main():
     if report is not None:
         look_at(report)
         look_at_the_look(report)
+        table(report)
     decisions()
     on_a_terminal()
     interrupted()
