@@ -8,10 +8,12 @@ import copy
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from json_schema import violations  # noqa: E402
@@ -50,6 +52,11 @@ ROWS = {
     "jitter": ["gap, p50", "longest gap"],
     "peers": ["committed: write(2)", "persisted: write + fdatasync"],
 }
+
+
+def in_memory():
+    """A folder where syncs take no time: what is not about them runs there."""
+    return tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-", dir="/dev/shm")
 
 
 def whole_run():
@@ -113,7 +120,7 @@ def look_at_the_look(report):
 
 def table(report):
     """The page's figures are a run's, whole, or the check says so."""
-    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+    with in_memory() as folder:
         run, page = os.path.join(folder, "run.json"), os.path.join(folder, "page.md")
 
         def script(*words):
@@ -145,7 +152,7 @@ def table(report):
 
 
 def decisions():
-    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+    with in_memory() as folder:
         for tolerance, status in (("1e9", 0), ("1e-9", 8)):
             ran = bench(folder, "--quick", "stream", "--size", "64", "--check", "--tolerance", tolerance)
             check(ran.returncode == status, f"--check with the goals times {tolerance} ends with {ran.returncode}")
@@ -155,7 +162,7 @@ def decisions():
 
 def on_a_terminal():
     """The progress bar is there where somebody looks, and gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+    with in_memory() as folder:
         terminal, its_end = pty.openpty()
         ran = subprocess.Popen([BENCH, "--quick", "wake", "read", "--size", "64", "--file", f"{folder}/m", "--disk-file",
                                 f"{folder}/d"], stdout=subprocess.DEVNULL, stderr=its_end)
@@ -178,7 +185,7 @@ def on_a_terminal():
 
 def interrupted():
     """SIGINT ends it between two turns, and its files go."""
-    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+    with in_memory() as folder:
         ran = subprocess.Popen([BENCH, "jitter", "--seconds", "5", "--repetitions", "50", "--file", f"{folder}/m",
                                 "--disk-file", f"{folder}/d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ran.stdout.readline()  # the machine: signals are caught before it is shown
@@ -188,8 +195,28 @@ def interrupted():
         check(os.listdir(folder) == [], f"interrupted, it leaves {os.listdir(folder)}")
 
 
+def pictures():
+    """Drawn where there is gnuplot, which nothing else needs; and told where it fails."""
+    with in_memory() as folder:
+        if shutil.which("gnuplot"):
+            ran = bench(folder, "--quick", "append", "stream", "latency", "--size", "8,64", "--readers", "1,3", "--plot",
+                        os.path.join(folder, "pictures"))
+            check(ran.returncode == 0, f"drawing ends with {ran.returncode}: {ran.stderr}")
+            for name in ("latency.svg", "throughput.svg", "readers.svg"):
+                picture = os.path.join(folder, "pictures", name)
+                check(os.path.exists(picture) and xml.etree.ElementTree.parse(picture).getroot().tag.endswith("svg"),
+                      f"{name} is no picture")
+        failing = os.path.join(folder, "gnuplot")
+        with open(failing, "w", encoding="utf-8") as script:
+            script.write("#!/bin/sh\nexit 3\n")
+        os.chmod(failing, 0o755)
+        ran = bench(folder, "--quick", "append", "--size", "64", "--plot", os.path.join(folder, "none"),
+                    environment={**os.environ, "PATH": folder + ":" + os.environ["PATH"]})
+        check(ran.returncode == 4 and "readers.svg" in ran.stderr, f"gnuplot fails: {ran.returncode} {ran.stderr}")
+
+
 def mistakes():
-    with tempfile.TemporaryDirectory(prefix="pmemstream-bench-test-") as folder:
+    with in_memory() as folder:
         wrong = [["bogus"], ["--size", "0"], ["--size", "many"], ["--size", "2000000"], ["--readers", "0"],
                  ["--readers", "5000"], ["--rate", "0"], ["--rate", "nan"], ["--seconds", "0"], ["--cpu", "9999"],
                  ["--cpu", "0,1,2"], ["--repetitions", "4"], ["--tolerance", "0"], ["--bogus"], ["--json"]]
@@ -202,6 +229,10 @@ def mistakes():
         check(ran.returncode == 4 and away in ran.stderr, f"no such folder: {ran.returncode} {ran.stderr}")
         ran = bench(folder, "--quick", "stream", "--size", "64", "--json", f"{away}/x.json")
         check(ran.returncode == 4 and away in ran.stderr, f"a report nobody can write: {ran.returncode} {ran.stderr}")
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            ran = subprocess.run([BENCH, "--quick", "stream", "--size", "64", "--file", f"{folder}/m"], stdout=full,
+                                 stderr=subprocess.PIPE, text=True, check=False)
+        check(ran.returncode == 4 and "standard output" in ran.stderr, f"a full disk: {ran.returncode} {ran.stderr}")
         ran = bench(folder, "--quick", "stream", "--plot", os.path.join(folder, "pictures"),
                     environment={**os.environ, "PATH": folder})
         check(ran.returncode == 4 and "gnuplot" in ran.stderr and ran.stdout == "",
@@ -217,6 +248,7 @@ def main():
     decisions()
     on_a_terminal()
     interrupted()
+    pictures()
     mistakes()
     print(f"{failures} failures")
     return 1 if failures else 0

@@ -6,6 +6,8 @@
 #include "tools/common/run.hpp"
 
 #include <fmt/format.h>
+#include <cstdio>
+#include <stdexcept>
 
 namespace {
 
@@ -38,6 +40,8 @@ int measure(int argc, char** argv) {
     if (!given->plot_folder.empty())
         for (const auto& picture : draw_plots(made, given->plot_folder))
             fmt::print("drawn: {}\n", picture.string());
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+        throw std::runtime_error("standard output cannot be written");
     return given->check && made.missed(given->tolerance) > 0 ? goal_missed : 0;
 }
 

@@ -110,15 +110,15 @@ std::vector<std::filesystem::path> draw_plots(const report& what, const std::fil
                        .title = "Entries per second by size",
                        .x = "payload bytes",
                        .y = "entries/s",
-                       .settings = "set logscale x 2\nset logscale y",
+                       .settings = "set logscale x 2\nset logscale y\nset key left bottom",
                        .style = "linespoints"};
     picture readers{.file = folder / "readers.svg",
                     .title = "Appending beside parked readers",
                     .x = "readers",
                     .y = "CPU ns of the writer per entry",
-                    .settings = "set logscale x\nset yrange [0:*]",
+                    .settings = "set logscale x\nset yrange [0:*]\nset key right bottom",
                     .style = "linespoints"};
-    std::map<std::string, std::pair<std::string, std::string>> by_size;
+    std::map<std::string, std::pair<std::string, std::string>> by_size;  // points of ours and of the limit
     std::string beside, alone;
     for (const auto& r : what.rows()) {
         if (r.unit == "ns/entry" && (r.workload == "append" || r.workload == "stream" || r.workload == "read")) {
@@ -132,6 +132,8 @@ std::vector<std::filesystem::path> draw_plots(const report& what, const std::fil
         }
     }
     for (const auto& [name, points] : by_size) {
+        if (std::count(points.first.begin(), points.first.end(), '\n') < 2)
+            continue;  // of one size
         throughput.curves.push_back({name, points.first});
         throughput.curves.push_back({name + ": limit", points.second});
     }
