@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -195,6 +196,23 @@ def interrupted():
         check(os.listdir(folder) == [], f"interrupted, it leaves {os.listdir(folder)}")
 
 
+def second_process_killed():
+    """Whoever spins for something that never comes is told, and ends."""
+    with in_memory() as folder:
+        ran = subprocess.Popen([BENCH, "stream", "--repetitions", "1000", "--file", f"{folder}/m", "--disk-file",
+                                f"{folder}/d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        children = []
+        deadline = time.monotonic() + 60
+        while not children and time.monotonic() < deadline:
+            with open(f"/proc/{ran.pid}/task/{ran.pid}/children", encoding="utf-8") as list_of_them:
+                children = list_of_them.read().split()
+        check(len(children) == 1, f"one second process: {children}")
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        _, said = ran.communicate(timeout=120)
+        check(ran.returncode == 4 and "second process" in said, f"without it: {ran.returncode} {said}")
+
+
 def pictures():
     """Drawn where there is gnuplot, which nothing else needs; and told where it fails."""
     with in_memory() as folder:
@@ -248,6 +266,7 @@ def main():
     decisions()
     on_a_terminal()
     interrupted()
+    second_process_killed()
     pictures()
     mistakes()
     print(f"{failures} failures")
