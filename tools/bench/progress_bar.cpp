@@ -13,7 +13,6 @@ struct state {
     std::size_t done = 0;
     std::size_t workloads = 1;
     std::string name;
-    std::string what;
 };
 state& bar() {
     static state one;
@@ -30,7 +29,7 @@ void draw(const std::string& more) {
     constexpr std::size_t width = 20;
     const std::size_t filled = width * bar().done / bar().workloads;
     put(fmt::format("\r\x1b[K[{:#<{}}{:.<{}}] {}/{} {:.50}", "", filled, "", width - filled, bar().done,
-                    bar().workloads, bar().name + (bar().what.empty() ? "" : ": ") + bar().what + more));
+                    bar().workloads, bar().name + more));
     bar().stands = true;
 }
 
@@ -40,12 +39,6 @@ void begin(std::size_t done, std::size_t workloads, std::string name) {
     bar().done = done;
     bar().workloads = workloads;
     bar().name = std::move(name);
-    bar().what.clear();
-    draw("");
-}
-
-void at(std::string what) {
-    bar().what = std::move(what);
     draw("");
 }
 

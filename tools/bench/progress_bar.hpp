@@ -9,8 +9,7 @@ namespace bench::progress_bar {
 
 /// Of `workloads` to run, those before `done` are through, and `name` begins.
 void begin(std::size_t done, std::size_t workloads, std::string name);
-/// What the current workload is at.
-void at(std::string what);
+/// Of the row that is being measured.
 void round(unsigned done, unsigned of);
 /// Takes the line away, for other text.
 void clear();

@@ -150,7 +150,6 @@ void run_durable_pages(const settings& how, report& into) {
     {
         page_durable ours(how);
         page_sync limit(how.disk_file.string() + ".raw", how.bytes(64 * mib));
-        std::vector<double> alone;
         for (const unsigned threads : {1U, 4U, 16U, 64U}) {
             const auto costs =
                 in_turns(how.repetitions,

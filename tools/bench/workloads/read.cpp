@@ -72,7 +72,7 @@ public:
             throw std::runtime_error("read: no entry of that size fits in the region");
     }
 
-    /// ns per entry; `fresh`: by a mapping just made, else by one that was walked before.
+    /// ns per entry.
     double by_cursor(const reader& from, bool crc) const {
         const auto begin = clock::now();
         if (stretches_.size() == 1) {
