@@ -47,17 +47,29 @@ result<std::unique_ptr<file_lock>> file_lock::take(const std::string& path, int 
                                                    std::uint32_t* trouble_word, std::uint32_t* count) {
     auto held = std::make_unique<state>();
     const bool exclusive = which == kind::exclusive;
+    struct stat mine {
+    }, data{};
+    if (::fstat(data_fd, &data) != 0)
+        return base::system_failure(errno, "{}: looking at it", path);
+    // A lock belongs to the inode of a device's node, of which there may be several, and keeps no file system from being
+    // mounted. Exclusive use is the device's own, and ends with the descriptor as the lock does.
+    const int exclusive_use = exclusive && S_ISBLK(data.st_mode) ? O_EXCL : 0;
     held->watch.emplace(&held->fd, trouble_word, count);
     int why = 0;
     fork_watch::without_forks([&] {
-        held->fd = ::open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
+        held->fd = ::open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | exclusive_use);
         why = errno;
     });
+    if (held->fd < 0 && why == EBUSY && exclusive_use != 0)
+        return is_locked(data_fd, false)
+                   ? base::failure(errc::writer_busy, "{}: another writer holds the lock", path)
+                   : base::failure(errc::device_busy,
+                                   "{}: the device is in use: mounted, part of another device, or written to under "
+                                   "another name",
+                                   path);
     if (held->fd < 0)
         return base::system_failure(why, "{}: opening it to lock it", path);
-    struct stat mine {
-    }, data{};
-    if (::fstat(held->fd, &mine) != 0 || ::fstat(data_fd, &data) != 0)
+    if (::fstat(held->fd, &mine) != 0)
         return base::system_failure(errno, "{}: looking at it", path);
     if (mine.st_dev != data.st_dev || mine.st_ino != data.st_ino)
         return base::failure(errc::io, "{}: the file was replaced while it was being opened; try again", path);

@@ -11,6 +11,7 @@ packages=(
     g++ cmake ninja-build pkg-config   # the build
     ccache                             # makes the second build cheap
     libpmem2-dev                       # medium
+    liburing-dev                       # medium: several syncs at once (the library also builds without)
     libboost-dev                       # Boost.Interprocess maps the control file
     libfmt-dev                         # all text
     libexpected-dev                    # tl::expected, in the public headers

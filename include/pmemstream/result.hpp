@@ -14,18 +14,19 @@ namespace pmemstream {
 enum class errc : std::uint8_t {
     invalid_argument = 1,    ///< a parameter outside what its documentation allows
     not_found,               ///< no such file, or no region of that name
-    already_exists,          ///< the file that was to be created is there already
+    already_exists,          ///< the file that was to be created is there already, or its device holds something
     no_permission,           ///< the system refused access to the file
-    not_a_file,              ///< a directory, socket, device: nothing that can hold a stream
+    not_a_file,              ///< a directory, socket, terminal: nothing that can hold a stream
     not_a_stream,            ///< empty, all zero or foreign content
     unsupported_format,      ///< a stream, but of a version, or with flags, that this library does not know
     truncated,               ///< the file is shorter than the stream in it
     corrupt,                 ///< damaged: the message gives region and offset
     unsupported_filesystem,  ///< a network file system, where mappings are not shared between processes
     writer_busy,             ///< another process (or another writer in this one) holds the writer lock
+    device_busy,             ///< the block device is mounted, part of another, or open exclusively by somebody
     blocked_by_reader,       ///< a shared lock of somebody who only reads keeps the next writer out
     wrong_process,           ///< a forked child used the writer of its parent
-    no_space,                ///< the file system has no room for the file
+    no_space,                ///< the file system, or the device, has no room for it
     exhausted,               ///< no free extent of that size in the stream, or a fixed limit is reached
     duplicate_name,          ///< a live region has that name
     too_small,               ///< the size asked for holds not even an empty entry (or stream)

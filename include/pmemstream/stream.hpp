@@ -14,21 +14,28 @@
 namespace pmemstream {
 
 struct create_options {
-    /// Size of the file, rounded up to a whole number of blocks (and pages of 4096 bytes). Fixed at creation.
-    std::uint64_t stream_bytes = std::uint64_t{64} << 20;
+    /// Size of the stream, rounded up to a whole number of blocks (and pages of 4096 bytes). Fixed at creation. Unset:
+    /// 64 MiB of a file; of a block device all of it, rounded down.
+    std::optional<std::uint64_t> stream_bytes = std::nullopt;
     /// Unit in which regions take space: a power of two from 64 to 1 GiB. Small blocks waste less on small regions.
     std::uint64_t block_bytes = 4096;
-    /// Permissions of the file, exactly these (no umask). Unset: 0666 less the umask.
+    /// Permissions of the file, exactly these (no umask). Unset: 0666 less the umask. Not for a device: those of its node
+    /// are the system's.
     std::optional<mode_t> file_mode = std::nullopt;
     /// Allow NFS, CIFS and 9p, where processes on two machines would not see one another's stores.
     bool allow_network_filesystem = false;
+    /// A block device that holds anything (even a stream) is overwritten, first of all its first and last MiB.
+    bool overwrite_device = false;
 };
 
 /// Creates a stream with its space allocated for real, durable when this returns. It is built under no name (or, where
 /// the file system cannot do that, a temporary one) and appears at `file` complete or not at all, never in place of
 /// anything that is there.
+/// Where `file` is a block device, the stream is made on it, if its first and last MiB read as zeros and nobody uses it
+/// exclusively (no file system is mounted from it, no writer has it). A creation that is cut short leaves no stream there.
 /// Process safety: of several that create the same file at once exactly one succeeds.
-/// Errors: already_exists, invalid_argument (block size), too_small, too_large, no_space, no_permission, not_found (the
+/// Errors: already_exists (of a device: it is not blank; the message gives the first offset), device_busy,
+/// invalid_argument (block size; mode of a device), too_small, too_large, no_space, no_permission, not_found (the
 /// directory), unsupported_filesystem, io.
 [[nodiscard]] PMEMSTREAM_API result<void> create(const std::filesystem::path& file, const create_options& options = {});
 
@@ -46,8 +53,10 @@ struct stream_info {
     std::uint32_t region_slots = 0;  ///< slots in the region table; it grows
     pmemstream::granularity granularity = granularity::page;
     bool granularity_forced = false;  ///< by PMEM2_FORCE_GRANULARITY: durability may be less than it says
-    std::uint64_t epoch = 0;          ///< number of the last writer: one more for each, 64 more for a copy's first
-    bool clean = false;               ///< the last writer closed it; false while one is at work
+    /// What makes pages durable for the last writer: `automatic` where both are in use. Nothing where single stores are.
+    std::optional<page_sync> synced_by = std::nullopt;
+    std::uint64_t epoch = 0;  ///< number of the last writer: one more for each, 64 more for a copy's first
+    bool clean = false;       ///< the last writer closed it; false while one is at work
     timestamp committed = timestamp::none;
     timestamp persisted = timestamp::none;
 };
@@ -55,6 +64,7 @@ struct stream_info {
 /// The UUID in the usual form, 36 characters.
 [[nodiscard]] PMEMSTREAM_API std::string to_string(const uuid& value);
 [[nodiscard]] PMEMSTREAM_API std::string_view to_string(granularity value) noexcept;
+[[nodiscard]] PMEMSTREAM_API std::string_view to_string(page_sync value) noexcept;
 
 /// A region and how full it is.
 struct region_info {

@@ -57,4 +57,11 @@ enum class horizon : std::uint8_t {
 /// What a medium makes durable at once.
 enum class granularity : std::uint8_t { byte, cache_line, page };
 
+/// How pages are made durable, on a medium that makes nothing smaller durable at once.
+enum class page_sync : std::uint8_t {
+    automatic,     ///< what is fastest for each sync, of both; system calls where the kernel lacks or forbids io_uring
+    system_calls,  ///< msync for one range of the file, fdatasync for several
+    io_uring,      ///< every sync goes through io_uring
+};
+
 }  // namespace pmemstream

@@ -32,6 +32,9 @@ struct writer_options {
     /// What append(), append_batch() and publish() reach before they return, unless they are told.
     horizon returns_at = horizon::committed;
     durability_policy policy = {};
+    /// How pages are made durable. `automatic` stands aside for the environment variable PMEMSTREAM_SYNC, which names one
+    /// of the three. writer::info() tells what it came to.
+    page_sync sync_by = page_sync::automatic;
     /// How far ahead of the commit offsets space that the file system has not written yet is written with zeros, in the
     /// background, so that the first sync of entries there costs no more than later ones. Unset: 4 MiB where something
     /// persists (returns_at, or a policy), else nothing. Does nothing on media and file systems where it is of no use.
@@ -88,9 +91,10 @@ private:
 class PMEMSTREAM_API writer {
 public:
     /// Takes the lock without waiting, then recovers (which may be cut short anywhere and begun again).
-    /// Errors: writer_busy (names the holder's pid), blocked_by_reader, not_found, no_permission, not_a_file,
+    /// Errors: writer_busy (names the holder's pid), blocked_by_reader, device_busy, not_found, no_permission, not_a_file,
     /// not_a_stream, unsupported_format, truncated, corrupt, no_space (the file is sparse and the disk is full),
-    /// unsupported_filesystem, io. A file that is refused is not changed.
+    /// unsupported_filesystem, invalid_argument (PMEMSTREAM_SYNC makes no sense), io (also: io_uring was asked for and is
+    /// not to be had). A file that is refused is not changed.
     [[nodiscard]] static result<std::unique_ptr<writer>> open(const std::filesystem::path& file,
                                                               const writer_options& options = {});
     /// Like close(), with nobody to tell.

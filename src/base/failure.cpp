@@ -30,6 +30,8 @@ std::string_view to_string(errc code) noexcept {
             return "unsupported_filesystem";
         case errc::writer_busy:
             return "writer_busy";
+        case errc::device_busy:
+            return "device_busy";
         case errc::blocked_by_reader:
             return "blocked_by_reader";
         case errc::wrong_process:

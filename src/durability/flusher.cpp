@@ -99,7 +99,7 @@ result<void> flusher::round() noexcept {
     // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
     //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
     if (!base::mutated(base::mutant::entries_not_durable))
-        if (auto done = checked(make_durable()); !done)
+        if (auto done = checked(make_durable(medium::elsewhere::clean)); !done)
             return done;
     // What the fault guard put in the place of a lost page was synced to nowhere.
     if (auto fine = check_usable(); !fine)
@@ -130,16 +130,10 @@ result<void> flusher::check_usable() const noexcept {
     return {};
 }
 
-result<void> flusher::make_durable() noexcept {
+result<void> flusher::make_durable(medium::elsewhere rest) noexcept {
     for (const auto& range : ranges_)
         bytes_since_words_ += range.bytes;
-    if (!medium_.flushes())
-        return medium_.sync(ranges_);
-    for (const auto& range : ranges_)
-        medium_.flush(range.offset, range.bytes);
-    if (!ranges_.empty())
-        medium_.drain();
-    return {};
+    return medium_.persist(ranges_, rest);
 }
 
 void flusher::store_words(const moved_region& region) noexcept {
@@ -179,7 +173,7 @@ result<void> flusher::persist_words() noexcept {
         else
             ranges_.push_back(slot);
     }
-    if (auto done = checked(make_durable()); !done)
+    if (auto done = checked(make_durable(medium::elsewhere::dirty)); !done)
         return done;
     std::fill(words_stale_.begin(), words_stale_.end(), false);
     any_words_stale_ = false;

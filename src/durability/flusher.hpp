@@ -86,7 +86,7 @@ private:
     void end() noexcept;
     [[nodiscard]] result<void> check_usable() const noexcept;
     [[nodiscard]] result<void> round() noexcept;
-    [[nodiscard]] result<void> make_durable() noexcept;
+    [[nodiscard]] result<void> make_durable(medium::elsewhere rest) noexcept;
     [[nodiscard]] result<void> persist_words() noexcept;
     [[nodiscard]] result<void> checked(result<void> done) noexcept;
     [[nodiscard]] bool all_is_persisted() const noexcept;

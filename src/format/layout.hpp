@@ -106,11 +106,14 @@ enum class barrier_mode : std::uint32_t {
 };
 
 /// Bits of identity_line::medium_flags. What the writer's medium makes durable at once is kept for those who only read
-/// the file, in another environment: granularity + 1, so that 0 means that no writer has opened the stream yet.
+/// the file, in another environment: granularity + 1, so that 0 means that no writer has opened the stream yet; likewise
+/// how it made pages durable, page_sync + 1.
 inline constexpr std::uint32_t medium_error_flag = 1;
 inline constexpr std::uint32_t medium_forced_flag = 2;
 inline constexpr std::uint32_t medium_granularity_shift = 2;
 inline constexpr std::uint32_t medium_granularity_mask = 3u << medium_granularity_shift;
+inline constexpr std::uint32_t medium_sync_shift = 4;
+inline constexpr std::uint32_t medium_sync_mask = 3u << medium_sync_shift;
 
 /// Every appender writes it.
 struct stream_commit_line {

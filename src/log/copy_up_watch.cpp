@@ -30,7 +30,8 @@ bool read_at(int fd, std::uint64_t offset, T& to) noexcept {
 
 std::unique_ptr<copy_up_watch> copy_up_watch::make_if_needed(const stream_file& file) {
     struct statfs fs {};
-    if (::fstatfs(file.fd(), &fs) != 0 || static_cast<std::uint32_t>(fs.f_type) != overlayfs_magic)
+    if (file.backing().is_device || ::fstatfs(file.fd(), &fs) != 0 ||
+        static_cast<std::uint32_t>(fs.f_type) != overlayfs_magic)
         return nullptr;
     return std::unique_ptr<copy_up_watch>(new copy_up_watch(file));
 }
@@ -56,7 +57,7 @@ bool copy_up_watch::look() const noexcept {
     // A file that was deleted, or may not be opened any more, goes on as it does elsewhere.
     if (!fd || ::fstat(fd.get(), &st) != 0)
         return false;
-    if (st.st_dev != file_.device() || st.st_ino != file_.inode())
+    if (st.st_dev != file_.backing().device || st.st_ino != file_.backing().inode)
         return true;
     // Both may stay the same over a copy-up; what is in the file does not. Read first, and the mapping looked at after
     // it: where both show one file, the mapping is never behind.

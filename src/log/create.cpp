@@ -5,6 +5,7 @@
 #include "src/base/wall_clock.hpp"
 #include "src/format/layout.hpp"
 #include "src/format/validate.hpp"
+#include "src/log/blank_device.hpp"
 #include "src/log/stream_file.hpp"
 #include "src/medium/mapping.hpp"
 
@@ -109,7 +110,7 @@ result<void> take_space(int fd, std::uint64_t bytes, const std::string& name) {
 result<void> write_metadata(const format::superblock& block, medium::mapping& medium) {
     auto* const begin = medium.data();
     auto& header = *reinterpret_cast<format::shared_header*>(begin + format::header_offset);
-    // Space that a file system hands out reads as zeros, so only what is not zero is stored.
+    // The space reads as zeros, a new file's as well as a blank device's, so only what is not zero is stored.
     header.identity.stream_bytes = block.initial_stream_bytes;
     auto& segment = *reinterpret_cast<format::segment_header*>(begin + format::first_segment_offset);
     segment.magic = format::magic_segment;
@@ -128,25 +129,23 @@ result<void> write_metadata(const format::superblock& block, medium::mapping& me
     return medium.persist(format::superblock_offset, sizeof superblock);
 }
 
-}  // namespace
-
-result<void> create(const std::filesystem::path& file, const create_options& options) {
-    const std::string name = file.string();
-    if (!std::has_single_bit(options.block_bytes) || options.block_bytes < format::block_bytes_min ||
-        options.block_bytes > format::block_bytes_max)
+/// What the stream says of itself, once size and block size are found to make sense.
+result<format::superblock> make_superblock(const std::string& name, std::uint64_t asked_bytes,
+                                           std::uint64_t block_bytes) {
+    if (!std::has_single_bit(block_bytes) || block_bytes < format::block_bytes_min ||
+        block_bytes > format::block_bytes_max)
         return failure(errc::invalid_argument, "{}: a block of {} bytes; it must be a power of two from {} to {}", name,
-                       options.block_bytes, format::block_bytes_min, format::block_bytes_max);
-    const auto stream_bytes =
-        base::checked_round_up(options.stream_bytes, std::max(options.block_bytes, format::page_bytes));
+                       block_bytes, format::block_bytes_min, format::block_bytes_max);
+    const auto stream_bytes = base::checked_round_up(asked_bytes, std::max(block_bytes, format::page_bytes));
     if (!stream_bytes || *stream_bytes > format::stream_bytes_max)
-        return failure(errc::too_large, "{}: {} bytes; a stream has at most {}", name, options.stream_bytes,
+        return failure(errc::too_large, "{}: {} bytes; a stream has at most {}", name, asked_bytes,
                        format::stream_bytes_max);
 
     format::superblock block{};
     block.magic = format::magic_stream;
     block.version = format::version;
     block.struct_bytes = sizeof block;
-    block.block_bytes = options.block_bytes;
+    block.block_bytes = block_bytes;
     block.initial_stream_bytes = *stream_bytes;
     block.slot_bytes = sizeof(format::region_slot);
     block.creation_ns = base::wall_clock_ns();
@@ -156,19 +155,43 @@ result<void> create(const std::filesystem::path& file, const create_options& opt
     // segment fills what is left of the first.
     constexpr std::uint64_t slots_at_least = 18;
     const std::uint64_t metadata = format::first_slots_offset + slots_at_least * sizeof(format::region_slot);
-    block.data_offset = base::round_up(metadata, block.block_bytes);
+    block.data_offset = base::round_up(metadata, block_bytes);
     block.first_segment_slots = static_cast<std::uint32_t>(
         std::min<std::uint64_t>((block.data_offset - format::first_slots_offset) / sizeof(format::region_slot), 1024));
-    if (*stream_bytes < block.data_offset + block.block_bytes)
-        return failure(errc::too_small, "{}: {} bytes; with blocks of {} a stream takes at least {}", name,
-                       options.stream_bytes, block.block_bytes,
-                       base::round_up(block.data_offset + block.block_bytes, format::page_bytes));
+    static_assert(format::first_slots_offset + 1024 * sizeof(format::region_slot) <= log::blank_device::blank_bytes,
+                  "on a device all of the metadata lies where it is known to be blank");
+    if (*stream_bytes < block.data_offset + block_bytes)
+        return failure(errc::too_small, "{}: {} bytes; with blocks of {} a stream takes at least {}", name, asked_bytes,
+                       block_bytes, base::round_up(block.data_offset + block_bytes, format::page_bytes));
     if (::getrandom(block.uuid.data(), block.uuid.size(), 0) != static_cast<ssize_t>(block.uuid.size()))
         return system_failure(errno, "{}: making a UUID", name);
     block.uuid[6] = (block.uuid[6] & std::byte{0x0f}) | std::byte{0x40};  // RFC 9562: version 4, variant 10
     block.uuid[8] = (block.uuid[8] & std::byte{0x3f}) | std::byte{0x80};
     block.crc = format::superblock_crc(block);
+    return block;
+}
 
+/// Into blank space of that size.
+result<void> write_stream(int fd, const format::superblock& block, const std::string& name) {
+    {
+        auto medium = medium::mapping::map(fd, block.initial_stream_bytes, medium::access::write, name);
+        if (!medium)
+            return tl::unexpected(std::move(medium.error()));
+        if (auto written = write_metadata(block, **medium); !written)
+            return written;
+    }
+    // The size and the extents of a file as well, which no flush of the mapping covers.
+    if (::fsync(fd) != 0)
+        return system_failure(errno, "{}: making the new stream durable", name);
+    return {};
+}
+
+result<void> create_in_file(const std::filesystem::path& file, const create_options& options) {
+    const std::string name = file.string();
+    constexpr std::uint64_t usual_bytes = std::uint64_t{64} << 20;
+    const auto block = make_superblock(name, options.stream_bytes.value_or(usual_bytes), options.block_bytes);
+    if (!block)
+        return tl::unexpected(block.error());
     if (struct stat st{}; ::lstat(name.c_str(), &st) == 0)
         return failure(errc::already_exists, "{}: is there already; nothing was changed", name);
     auto fresh = nameless_file::make(file, options.file_mode ? 0600 : 0666);
@@ -176,21 +199,42 @@ result<void> create(const std::filesystem::path& file, const create_options& opt
         return tl::unexpected(std::move(fresh.error()));
     if (auto fine = log::check_filesystem(fresh->fd(), name, options.allow_network_filesystem); !fine)
         return fine;
-    if (auto taken = take_space(fresh->fd(), *stream_bytes, name); !taken)
+    if (auto taken = take_space(fresh->fd(), block->initial_stream_bytes, name); !taken)
         return taken;
     if (options.file_mode && ::fchmod(fresh->fd(), *options.file_mode) != 0)
         return system_failure(errno, "{}: setting its mode", name);
-    {
-        auto medium = medium::mapping::map(fresh->fd(), *stream_bytes, medium::access::write, name);
-        if (!medium)
-            return tl::unexpected(std::move(medium.error()));
-        if (auto written = write_metadata(block, **medium); !written)
-            return written;
-    }
-    // The size and the extents of the file as well, which no flush of the mapping covers.
-    if (::fsync(fresh->fd()) != 0)
-        return system_failure(errno, "{}: making the new stream durable", name);
+    if (auto written = write_stream(fresh->fd(), *block, name); !written)
+        return written;
     return fresh->appear();
+}
+
+result<void> create_on_device(const std::filesystem::path& file, const create_options& options) {
+    const std::string name = file.string();
+    if (options.file_mode)
+        return failure(errc::invalid_argument, "{}: a block device; the permissions of its node are the system's",
+                       name);
+    const auto device = log::blank_device::open(name);
+    if (!device)
+        return tl::unexpected(device.error());
+    const std::uint64_t unit = std::max({options.block_bytes, format::page_bytes, std::uint64_t{1}});
+    const auto block =
+        make_superblock(name, options.stream_bytes.value_or(device->bytes() / unit * unit), options.block_bytes);
+    if (!block)
+        return tl::unexpected(block.error());
+    if (block->initial_stream_bytes > device->bytes())
+        return failure(errc::no_space, "{}: a stream of {} bytes on a device of {}", name, block->initial_stream_bytes,
+                       device->bytes());
+    if (auto blank = options.overwrite_device ? device->wipe() : device->check(); !blank)
+        return blank;
+    return write_stream(device->fd(), *block, name);
+}
+
+}  // namespace
+
+result<void> create(const std::filesystem::path& file, const create_options& options) {
+    struct stat st {};
+    const bool on_device = ::stat(file.c_str(), &st) == 0 && S_ISBLK(st.st_mode);
+    return on_device ? create_on_device(file, options) : create_in_file(file, options);
 }
 
 }  // namespace pmemstream

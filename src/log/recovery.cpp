@@ -32,8 +32,8 @@ result<file_identity> current_identity(const stream_file& file) {
     if (!fd || ::read(fd.get(), text, 36) != 36)
         return base::system_failure(errno, "{}: reading the boot id", path);
     file_identity now;
-    now.device = file.device();
-    now.inode = file.inode();
+    now.device = file.backing().device;
+    now.inode = file.backing().inode;
     std::size_t digits = 0;
     for (const char c : text) {
         const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -180,33 +180,43 @@ result<recovered_region> judge_region(const stream_file& file, format::region_sl
     }
 }
 
-/// All segments, one flush each.
+/// All segments. What else a dead writer left dirty is nobody's to wait for.
 result<void> persist_table(const stream_file& file, const region_table& table) {
+    std::vector<medium::byte_range> ranges;
     for (const auto& segment : table.segments()) {
         const std::uint64_t slots = file.at<format::segment_header>(segment.offset).slots;
         const std::uint64_t bytes = sizeof(format::segment_header) + slots * sizeof(format::region_slot);
-        if (auto done = file.medium().persist(segment.offset, std::min(bytes, segment.bytes)); !done)
-            return done;
+        ranges.push_back({segment.offset, std::min(bytes, segment.bytes)});
     }
-    return {};
+    return file.medium().persist(ranges, medium::elsewhere::dirty);
 }
 
-/// Ends a region where it was judged to end: an entry that was cut once never comes back.
-result<void> settle_region(stream_file& file, const recovered_region& region) {
-    auto& slot = *region.slot;
+/// Ends each region where it was judged to end: an entry that was cut once never comes back.
+result<void> settle_regions(stream_file& file, const std::vector<recovered_region>& regions) {
+    std::vector<medium::byte_range> ends;
+    for (const auto& region : regions) {
+        if (region.clearing)
+            continue;
+        const std::uint64_t zeroed =
+            std::min<std::uint64_t>(sizeof(format::entry_header), region.end_of_region - region.end);
+        if (!base::mutated(base::mutant::end_not_zeroed))
+            std::memset(file.bytes_at(region.end), 0, zeroed);
+        if (zeroed != 0)
+            ends.push_back({region.end, zeroed});
+    }
     // [P5] The header that was cut is zero, durably, before anything is appended in its place. Pairs with [P6] in
     //      scan.cpp. Without it: after power loss the cut entry is back behind a shorter region, as if it had been
     //      committed. Flushed even if it read as zero: an earlier opening may have stored that and been killed before
     //      its flush. Entries behind it need no zeros: they are of an earlier writer than whatever will precede them.
-    const std::uint64_t zeroed =
-        std::min<std::uint64_t>(sizeof(format::entry_header), region.end_of_region - region.end);
-    if (!base::mutated(base::mutant::end_not_zeroed))
-        std::memset(file.bytes_at(region.end), 0, zeroed);
     if (!base::mutated(base::mutant::zeros_not_durable))
-        if (auto done = file.medium().persist(region.end, zeroed); !done)
+        if (auto done = file.medium().persist(ends, medium::elsewhere::dirty); !done)
             return done;
-    store_relaxed(slot.commit.timestamp, region.timestamp);
-    store_release(slot.commit.commit_offset, region.end);
+    for (const auto& region : regions) {
+        if (region.clearing)
+            continue;
+        store_relaxed(region.slot->commit.timestamp, region.timestamp);
+        store_release(region.slot->commit.commit_offset, region.end);
+    }
     return {};
 }
 
@@ -270,17 +280,17 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
         if (auto done = persist_table(file, table); !done)
             return tl::unexpected(std::move(done.error()));
     for (const auto& region : regions) {
-        if (region.clearing) {
-            const std::uint64_t generation = format::generation_of(region.slot->cold.state);
-            if (auto done = bring_to_life(file, *region.slot, generation, all.next_timestamp, file.epoch(),
-                                          base::kill_point::clear_emptied);
-                !done)
-                return tl::unexpected(std::move(done.error()));
-        } else if (row != trust::clean || !same_file) {
-            if (auto done = settle_region(file, region); !done)
-                return tl::unexpected(std::move(done.error()));
-        }
+        if (!region.clearing)
+            continue;
+        const std::uint64_t generation = format::generation_of(region.slot->cold.state);
+        if (auto done = bring_to_life(file, *region.slot, generation, all.next_timestamp, file.epoch(),
+                                      base::kill_point::clear_emptied);
+            !done)
+            return tl::unexpected(std::move(done.error()));
     }
+    if (row != trust::clean || !same_file)
+        if (auto done = settle_regions(file, regions); !done)
+            return tl::unexpected(std::move(done.error()));
     store_release(header.commit.timestamp, committed);
     if (auto done = persist_table(file, table); !done)
         return tl::unexpected(std::move(done.error()));

@@ -310,6 +310,8 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
         info.granularity = static_cast<granularity>(kept - 1);
         info.granularity_forced = (medium & format::medium_forced_flag) != 0;
     }
+    if (const std::uint32_t kept = (medium & format::medium_sync_mask) >> format::medium_sync_shift; kept != 0)
+        info.synced_by = static_cast<page_sync>(kept - 1);
     info.persisted = timestamp{load_acquire(header.persist.timestamp)};
     info.committed = timestamp{load_acquire(header.commit.timestamp)};
     if (const auto space = compute_free_space(file, table)) {

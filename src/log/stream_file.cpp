@@ -38,7 +38,7 @@ result<void> check_filesystem(int fd, const std::string& file, bool allow_networ
 }
 
 result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::path& file, medium::access mode,
-                                                       bool allow_network_filesystem) {
+                                                       bool allow_network_filesystem, page_sync sync_by) {
     std::shared_ptr<stream_file> self(new stream_file);
     self->name_ = file.string();
     const std::string& name = self->name_;
@@ -50,20 +50,21 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     struct stat st {};
     if (::fstat(self->fd(), &st) != 0)
         return system_failure(errno, "{}: looking at it", name);
-    if (!S_ISREG(st.st_mode))
-        return failure(errc::not_a_file, "{}: a {}, not a file that can hold a stream", name,
-                       S_ISDIR(st.st_mode) ? "directory" : "special file");
-    if (auto fine = check_filesystem(self->fd(), name, allow_network_filesystem); !fine)
-        return tl::unexpected(std::move(fine.error()));
+    if (const int code = base::look_at_backing(self->fd(), st, self->backing_); code == ENOTSUP)
+        return failure(errc::not_a_file, "{}: a {}, not a file or a block device that can hold a stream", name,
+                       base::kind_of_file(st));
+    else if (code != 0)
+        return system_failure(code, "{}: asking for the size of the device", name);
+    if (!self->backing_.is_device)
+        if (auto fine = check_filesystem(self->fd(), name, allow_network_filesystem); !fine)
+            return tl::unexpected(std::move(fine.error()));
     std::error_code unknown;
     const auto real = std::filesystem::canonical(file, unknown);
     self->path_ = unknown ? std::filesystem::absolute(file, unknown).string() : real.string();
     self->owner_ = st.st_uid;
     self->group_ = st.st_gid;
     self->file_mode_ = st.st_mode & 07777;
-    self->device_ = st.st_dev;
-    self->inode_ = st.st_ino;
-    const auto file_bytes = static_cast<std::uint64_t>(st.st_size);
+    const std::uint64_t file_bytes = self->backing_.bytes;
 
     // Read, not mapped, until the sizes are known to be right: a mapping beyond the end of a file faults.
     std::array<std::byte, format::sector_bytes> sector{};
@@ -88,7 +89,7 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     if (!stream_bytes)
         return tl::unexpected(std::move(stream_bytes.error()));
 
-    auto mapping = medium::mapping::map(self->fd(), *stream_bytes, mode, name);
+    auto mapping = medium::mapping::map(self->fd(), *stream_bytes, mode, name, sync_by);
     if (!mapping)
         return tl::unexpected(std::move(mapping.error()));
     self->mapping_ = std::move(*mapping);

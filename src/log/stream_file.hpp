@@ -1,5 +1,6 @@
 #pragma once
 
+#include "src/base/backing.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/format/layout.hpp"
@@ -17,12 +18,13 @@
 
 namespace pmemstream::log {
 
-/// The stream's file: opened, checked as far as superblock and sizes go, mapped.
+/// The stream's file, or block device: opened, checked as far as superblock and sizes go, mapped.
 class stream_file {
 public:
     /// Changes nothing. Errors: see reader::open.
     [[nodiscard]] static result<std::shared_ptr<stream_file>> open(const std::filesystem::path& file,
-                                                                   medium::access mode, bool allow_network_filesystem);
+                                                                   medium::access mode, bool allow_network_filesystem,
+                                                                   page_sync sync_by = page_sync::system_calls);
 
     /// As it was given, for messages.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -33,8 +35,8 @@ public:
     [[nodiscard]] uid_t owner() const noexcept { return owner_; }
     [[nodiscard]] gid_t group() const noexcept { return group_; }
     [[nodiscard]] mode_t file_mode() const noexcept { return file_mode_; }
-    [[nodiscard]] std::uint64_t device() const noexcept { return device_; }
-    [[nodiscard]] std::uint64_t inode() const noexcept { return inode_; }
+    /// What it lies in. A file may have grown since.
+    [[nodiscard]] const base::backing& backing() const noexcept { return backing_; }
 
     /// As it was checked at open; it never changes.
     [[nodiscard]] const format::superblock& superblock() const noexcept { return superblock_; }
@@ -90,8 +92,7 @@ private:
     uid_t owner_ = 0;
     gid_t group_ = 0;
     mode_t file_mode_ = 0;
-    std::uint64_t device_ = 0;
-    std::uint64_t inode_ = 0;
+    base::backing backing_;
     format::superblock superblock_{};
     std::unique_ptr<medium::mapping> mapping_;
 };

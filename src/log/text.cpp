@@ -27,4 +27,16 @@ std::string_view to_string(granularity value) noexcept {
     return "unknown";
 }
 
+std::string_view to_string(page_sync value) noexcept {
+    switch (value) {
+        case page_sync::automatic:
+            return "automatic";
+        case page_sync::system_calls:
+            return "system_calls";
+        case page_sync::io_uring:
+            return "io_uring";
+    }
+    return "unknown";
+}
+
 }  // namespace pmemstream

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 namespace pmemstream {
@@ -26,6 +27,8 @@ namespace {
 
 /// Restored copies may be sparse; a full disk must be an error now and not a SIGBUS at an append.
 result<void> check_space(const log::stream_file& file) {
+    if (file.backing().is_device)
+        return {};
     int code = 0;
     do
         code = ::fallocate(file.fd(), 0, 0, static_cast<off_t>(file.stream_bytes()));
@@ -37,10 +40,25 @@ result<void> check_space(const log::stream_file& file) {
     return base::system_failure(errno, "{}: making sure of its space", file.name());
 }
 
+/// What the environment says, where the program leaves it open.
+result<page_sync> choose_sync(page_sync asked) {
+    const char* const variable = std::getenv("PMEMSTREAM_SYNC");
+    if (asked != page_sync::automatic || variable == nullptr)
+        return asked;
+    for (const auto known : {page_sync::automatic, page_sync::system_calls, page_sync::io_uring})
+        if (variable == to_string(known))
+            return known;
+    return failure(errc::invalid_argument, "PMEMSTREAM_SYNC is \"{}\"; it can be automatic, system_calls or io_uring",
+                   variable);
+}
+
 }  // namespace
 
 result<void> writer::impl::open(const std::filesystem::path& path, const writer_options& options) {
-    auto opened = log::stream_file::open(path, medium::access::write, options.allow_network_filesystem);
+    const auto sync_by = choose_sync(options.sync_by);
+    if (!sync_by)
+        return tl::unexpected(sync_by.error());
+    auto opened = log::stream_file::open(path, medium::access::write, options.allow_network_filesystem, *sync_by);
     if (!opened)
         return tl::unexpected(std::move(opened.error()));
     file = std::move(*opened);
@@ -124,9 +142,12 @@ result<void> writer::impl::take_over() {
     identity.boot_id = now->boot_id;
     identity.st_dev = now->device;
     identity.st_ino = now->inode;
+    const auto sync_by = file->medium().synced_by();
+    const std::uint32_t synced = sync_by ? static_cast<std::uint32_t>(*sync_by) + 1 : 0;
     identity.medium_flags = (file->medium().granularity_forced() ? format::medium_forced_flag : 0) |
                             (static_cast<std::uint32_t>(file->medium().granularity()) + 1)
-                                << format::medium_granularity_shift;
+                                << format::medium_granularity_shift |
+                            synced << format::medium_sync_shift;
     store_relaxed(identity.writer_pid, static_cast<std::uint32_t>(::getpid()));
     store_release(identity.barrier_mode,
                   static_cast<std::uint32_t>(ipc::membarrier_register() ? format::barrier_mode::membarrier

@@ -3,7 +3,6 @@
 #include "src/base/failure.hpp"
 #include "src/medium/seam.hpp"
 
-#include <libpmem2.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -11,73 +10,28 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 
 namespace pmemstream::medium {
 
-namespace {
-
-tl::unexpected<error> pmem2_failure(int code, const std::string& file, const char* step) {
-    // Its own codes lie below PMEM2_E_UNKNOWN and come with a sentence; the others are errno values, negated.
-    if (code <= PMEM2_E_UNKNOWN)
-        return base::failure(errc::io, "{}: {}: {}", file, step, pmem2_errormsg());
-    return base::system_failure(-code, "{}: {}", file, step);
-}
-
-granularity translate(pmem2_granularity value) noexcept {
-    switch (value) {
-        case PMEM2_GRANULARITY_BYTE:
-            return granularity::byte;
-        case PMEM2_GRANULARITY_CACHE_LINE:
-            return granularity::cache_line;
-        default:
-            return granularity::page;
-    }
-}
-
-}  // namespace
-
-result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file) {
-    pmem2_config* config = nullptr;
-    pmem2_source* source = nullptr;
-    const auto cleanup = [&] {
-        pmem2_source_delete(&source);
-        pmem2_config_delete(&config);
-    };
-    const auto fail = [&](int code, const char* step) {
-        auto failed = pmem2_failure(code, file, step);
-        cleanup();
-        return failed;
-    };
-    if (const int code = pmem2_config_new(&config); code != 0)
-        return fail(code, "preparing to map");
-    if (const int code = pmem2_source_from_fd(&source, fd); code != 0)
-        return fail(code, "preparing to map");
-    if (const int code = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE); code != 0)
-        return fail(code, "preparing to map");
-    if (const int code = pmem2_config_set_length(config, bytes); code != 0)
-        return fail(code, "preparing to map");
-    if (mode == access::read)
-        if (const int code = pmem2_config_set_protection(config, PMEM2_PROT_READ); code != 0)
-            return fail(code, "preparing to map");
-
+result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file,
+                                              page_sync sync_by) {
+    auto memory = mapped_memory::map(fd, bytes, mode, file);
+    if (!memory)
+        return tl::unexpected(std::move(memory.error()));
     std::unique_ptr<mapping> self(new mapping);
-    if (const int code = pmem2_map_new(&self->map_, config, source); code != 0)
-        return fail(code, "mapping");
-    cleanup();
-    self->data_ = static_cast<std::byte*>(pmem2_map_get_address(self->map_));
+    self->memory_ = std::move(*memory);
     self->bytes_ = bytes;
     self->fd_ = fd;
-    self->flush_ = pmem2_get_flush_fn(self->map_);
-    self->drain_ = pmem2_get_drain_fn(self->map_);
-    self->granularity_ = translate(pmem2_map_get_store_granularity(self->map_));
-    self->granularity_forced_ = std::getenv("PMEM2_FORCE_GRANULARITY") != nullptr;
     self->file_ = std::move(file);
-    self->guard_ = base::guarded_range(self->data_, bytes, mode == access::write, &self->trouble_);
+    self->guard_ = base::guarded_range(self->data(), bytes, mode == access::write, &self->trouble_);
     // A child must not write to its parent's stream by accident.
     if (mode == access::write)
-        if (const int code = self->unforked_.cover(self->data_, bytes); code != 0)
+        if (const int code = self->unforked_.cover(self->data(), bytes); code != 0)
             return base::system_failure(code, "{}: keeping the mapping from forked children", self->file_);
+    if (mode == access::write && !self->flushes())
+        if (const int code = self->syncer_.prepare(sync_by); code != 0)
+            return base::system_failure(code, "{}: setting up io_uring{}", self->file_,
+                                        sync_ring::built_in ? "" : ", without which this library was built");
     if (mode == access::write)
         seam_mapped(*self);
     return self;
@@ -85,19 +39,16 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
 
 mapping::~mapping() {
     seam_unmapped(*this);
-    guard_ = {};
-    if (map_ != nullptr)
-        pmem2_map_delete(&map_);
 }
 
 void mapping::flush(std::uint64_t offset, std::uint64_t bytes) noexcept {
     seam_flush(*this, offset, bytes);
-    flush_(data_ + offset, bytes);
+    memory_.flush(offset, bytes);
 }
 
 void mapping::drain() noexcept {
     seam_drain(*this);
-    drain_();
+    memory_.drain();
 }
 
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
@@ -112,19 +63,26 @@ result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcep
     return sync({&one, 1});
 }
 
-// libpmem2's own functions end the process when msync fails, so the system is called directly.
-result<void> mapping::sync(std::span<const range> ranges) noexcept {
+result<void> mapping::persist(std::span<const range> ranges, elsewhere rest) noexcept {
+    if (!flushes())
+        return sync(ranges, rest);
+    for (const auto& range : ranges)
+        flush(range.offset, range.bytes);
+    if (!ranges.empty())
+        drain();
+    return {};
+}
+
+std::optional<page_sync> mapping::synced_by() const noexcept {
+    return flushes() ? std::nullopt : std::optional(syncer_.used());
+}
+
+result<void> mapping::sync(std::span<const range> ranges, elsewhere rest) noexcept {
     if (ranges.empty())
         return {};
-    static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const std::uint64_t begin = ranges.front().offset & ~(page - 1);
-    const std::uint64_t end = ranges.front().offset + ranges.front().bytes;
     int code = seam_sync(*this, ranges);
-    if (code == 0) {
-        // One range: no more than it is written. Several: all that is dirty, in one go.
-        const int done = ranges.size() == 1 ? ::msync(data_ + begin, end - begin, MS_SYNC) : ::fdatasync(fd_);
-        code = done == 0 ? 0 : errno;
-    }
+    if (code == 0)
+        code = syncer_.sync(data(), fd_, ranges, rest);
     if (code == 0)
         return {};
     if (ranges.size() == 1)
@@ -159,7 +117,7 @@ std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64
 [[gnu::no_sanitize_thread]] void mapping::touch(std::uint64_t offset, std::uint64_t bytes) noexcept {
     constexpr std::uint64_t page = 4096;
     for (std::uint64_t at = offset & ~std::uint64_t{7}; at < offset + bytes; at = (at | (page - 1)) + 1) {
-        auto* const word = reinterpret_cast<std::uint64_t*>(data_ + at);
+        auto* const word = reinterpret_cast<std::uint64_t*>(data() + at);
 #if defined(__x86_64__)
         __asm__ volatile("lock orq $0, %0" : "+m"(*word));
 #else

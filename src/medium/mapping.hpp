@@ -2,6 +2,8 @@
 
 #include "src/base/fault_registry.hpp"
 #include "src/base/trouble.hpp"
+#include "src/medium/mapped_memory.hpp"
+#include "src/medium/page_syncer.hpp"
 #include "src/medium/unforked_range.hpp"
 
 #include <pmemstream/result.hpp>
@@ -10,49 +12,51 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-struct pmem2_map;
-
 namespace pmemstream::medium {
 
-enum class access : std::uint8_t { read, write };
-
-/// A stream's file in memory, and how stores to it become durable there. The only user of libpmem2.
+/// A stream's file, or block device, in memory, and how stores to it become durable there.
 /// Thread safety: all but destruction.
 class mapping {
 public:
-    /// Maps the first `bytes` of `fd`, shared; `fd` stays open as long as this lives. `file` is for messages. Errors: io, no_permission.
+    /// Maps the first `bytes` of `fd`, shared; `fd` stays open as long as this lives. `file` is for messages. Errors: io
+    /// (also where io_uring is asked for and cannot be had), no_permission.
     [[nodiscard]] static result<std::unique_ptr<mapping>> map(int fd, std::uint64_t bytes, access mode,
-                                                              std::string file);
+                                                              std::string file,
+                                                              page_sync sync_by = page_sync::system_calls);
     ~mapping();
     mapping(const mapping&) = delete;
     mapping& operator=(const mapping&) = delete;
 
-    [[nodiscard]] std::byte* data() const noexcept { return data_; }
+    [[nodiscard]] std::byte* data() const noexcept { return memory_.data(); }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-    [[nodiscard]] pmemstream::granularity granularity() const noexcept { return granularity_; }
+    [[nodiscard]] pmemstream::granularity granularity() const noexcept { return memory_.granularity(); }
     /// PMEM2_FORCE_GRANULARITY decided, not the file.
-    [[nodiscard]] bool granularity_forced() const noexcept { return granularity_forced_; }
+    [[nodiscard]] bool granularity_forced() const noexcept { return memory_.is_forced(); }
+
+    /// How sync() does it; `automatic`: in both ways. Nothing where flushes().
+    [[nodiscard]] std::optional<page_sync> synced_by() const noexcept;
+
+    using range = byte_range;
 
     /// Makes `bytes` from `offset` durable: flush() and drain(), or sync(), whichever this medium has. Errors: io,
     /// no_space (a file system that copies on write); nothing is known of the range then.
     [[nodiscard]] result<void> persist(std::uint64_t offset, std::uint64_t bytes) noexcept;
+    /// The same for several, which costs less than one by one.
+    [[nodiscard]] result<void> persist(std::span<const range> ranges, elsewhere rest) noexcept;
 
     /// Whether single stores can be made durable (flush, drain) or only pages can (sync).
-    [[nodiscard]] bool flushes() const noexcept { return granularity_ != pmemstream::granularity::page; }
+    [[nodiscard]] bool flushes() const noexcept { return granularity() != pmemstream::granularity::page; }
     /// Only where flushes(): the range is durable after the next drain().
     void flush(std::uint64_t offset, std::uint64_t bytes) noexcept;
     void drain() noexcept;
-    /// Elsewhere: what lies in these ranges is durable when it returns. One call to the system for all of them, because
-    /// each makes the device empty its cache. Errors as for persist().
-    struct range {
-        std::uint64_t offset = 0;
-        std::uint64_t bytes = 0;
-    };
-    [[nodiscard]] result<void> sync(std::span<const range> ranges) noexcept;
+    /// Elsewhere: what lies in these ranges is durable when it returns. All of them at once, because each sync makes the
+    /// device empty its cache. Errors as for persist().
+    [[nodiscard]] result<void> sync(std::span<const range> ranges, elsewhere rest = elsewhere::clean) noexcept;
 
     /// The parts of a range that the file system has set aside and not written yet, so that the first sync of data there
     /// costs a change of its own records as well. None where it cannot tell.
@@ -70,18 +74,15 @@ public:
 private:
     mapping() noexcept = default;
 
-    std::byte* data_ = nullptr;
     std::uint64_t bytes_ = 0;
-    pmem2_map* map_ = nullptr;
     int fd_ = -1;  // the caller's, which outlives this
-    void (*flush_)(const void*, std::size_t) = nullptr;
-    void (*drain_)() = nullptr;
-    pmemstream::granularity granularity_ = pmemstream::granularity::page;
-    bool granularity_forced_ = false;
     std::uint32_t trouble_ = 0;
     std::string file_;
-    base::guarded_range guard_;
+    page_syncer syncer_;
+    // In this order: the guard goes before the memory that it guards, and that before its place may be given away.
     unforked_range unforked_;
+    mapped_memory memory_;
+    base::guarded_range guard_;
 };
 
 }  // namespace pmemstream::medium

@@ -2,8 +2,10 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <cerrno>
 #include <mutex>
+#include <utility>
 
 namespace pmemstream::medium {
 
@@ -29,18 +31,21 @@ struct unforked_range_list {
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
             if (got != MAP_FAILED && got != range->begin_)
                 ::munmap(got, range->bytes_);
+            if (range->descriptor_ != nullptr)
+                ::close(std::exchange(*range->descriptor_, -1));
         }
         instance().mutex.unlock();
     }
 };
 
-int unforked_range::cover(void* begin, std::size_t bytes) noexcept {
+int unforked_range::cover(void* begin, std::size_t bytes, int* descriptor) noexcept {
     auto& list = unforked_range_list::instance();
     const std::lock_guard lock(list.mutex);
     if (::madvise(begin, bytes, MADV_DONTFORK) != 0)
         return errno;
     begin_ = begin;
     bytes_ = bytes;
+    descriptor_ = descriptor;
     next_ = list.first;
     if (next_ != nullptr)
         next_->previous_ = this;

@@ -15,13 +15,15 @@ public:
     unforked_range(const unforked_range&) = delete;
     unforked_range& operator=(const unforked_range&) = delete;
 
-    /// At most once; `begin` at a page. Unmap it before this is destroyed. Returns an errno value or 0.
-    [[nodiscard]] int cover(void* begin, std::size_t bytes) noexcept;
+    /// At most once; `begin` at a page. Unmap it before this is destroyed. A descriptor that is of no use without the
+    /// mapping is closed in the child, and becomes -1. Returns an errno value or 0.
+    [[nodiscard]] int cover(void* begin, std::size_t bytes, int* descriptor = nullptr) noexcept;
 
 private:
     friend struct unforked_range_list;
     void* begin_ = nullptr;  // null: covers nothing, and is in no list
     std::size_t bytes_ = 0;
+    int* descriptor_ = nullptr;
     unforked_range* next_ = nullptr;
     unforked_range* previous_ = nullptr;
 };

@@ -154,6 +154,7 @@ void print_constants() {
     CONSTANT("medium_error_flag", medium_error_flag);
     CONSTANT("medium_forced_flag", medium_forced_flag);
     CONSTANT("medium_granularity_mask", medium_granularity_mask);
+    CONSTANT("medium_sync_mask", medium_sync_mask);
     CONSTANT("barrier_mode_membarrier", barrier_mode::membarrier);
     CONSTANT("barrier_mode_fence", barrier_mode::fence);
     CONSTANT("slot_state_free", slot_state::free);

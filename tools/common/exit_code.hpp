@@ -40,6 +40,7 @@ enum class exit_code : int {
         case errc::region_full:
             return exit_code::no_room;
         case errc::writer_busy:
+        case errc::device_busy:
         case errc::blocked_by_reader:
             return exit_code::busy;
         default:

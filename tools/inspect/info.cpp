@@ -21,6 +21,17 @@ std::string size_for_people(std::uint64_t bytes) {
     return bytes < 1024 ? fmt::format("{} bytes", bytes) : fmt::format("{} ({} bytes)", bytes_for_people(bytes), bytes);
 }
 
+std::string_view sync_for_people(page_sync value) {
+    switch (value) {
+        case page_sync::automatic:
+            return "msync, fdatasync and io_uring, whichever is fastest";
+        case page_sync::system_calls:
+            return "msync and fdatasync";
+        default:
+            return "io_uring";
+    }
+}
+
 }  // namespace
 
 void show_info(const reader& from, const inspect_options& options, output& out) {
@@ -40,6 +51,7 @@ void show_info(const reader& from, const inspect_options& options, output& out) 
         object["region_slots"] = info.region_slots;
         object["granularity"] = to_string(info.granularity);
         object["granularity_forced"] = info.granularity_forced;
+        object["synced_by"] = info.synced_by ? nlohmann::ordered_json(to_string(*info.synced_by)) : nullptr;
         object["epoch"] = info.epoch;
         object["clean"] = info.clean;
         object["committed"] = to_uint(info.committed);
@@ -61,6 +73,8 @@ void show_info(const reader& from, const inspect_options& options, output& out) 
                              bytes_for_people(info.largest_free_bytes)));
     line("regions", fmt::format("{} (the table has {} slots and grows)", info.regions, info.region_slots));
     line("granularity", fmt::format("{}{}", to_string(info.granularity), info.granularity_forced ? ", forced" : ""));
+    if (info.synced_by)
+        line("synced by", sync_for_people(*info.synced_by));
     line("state", state_for_people(info, writer));
     line("epoch", fmt::format("{}", info.epoch));
     line("committed", fmt::format("up to timestamp {}", to_uint(info.committed)));

@@ -48,12 +48,11 @@ media::media(const std::filesystem::path& file) : name_(file.string()) {
     struct stat st {};
     if (::fstat(fd_.get(), &st) != 0)
         refuse(errno, name_);
-    if (!S_ISREG(st.st_mode))
-        fail(exit_code::not_a_stream, "{}: a {}, not a file that can hold a stream", name_,
-             S_ISDIR(st.st_mode) ? "directory" : "special file");
-    bytes_ = static_cast<std::uint64_t>(st.st_size);
-    device_ = st.st_dev;
-    inode_ = st.st_ino;
+    if (const int code = base::look_at_backing(fd_.get(), st, backing_); code == ENOTSUP)
+        fail(exit_code::not_a_stream, "{}: a {}, not a file or a block device that can hold a stream", name_,
+             base::kind_of_file(st));
+    else if (code != 0)
+        refuse(code, name_);
 }
 
 bool media::read(std::uint64_t offset, std::span<std::byte> to) const {
@@ -87,7 +86,8 @@ bool media::writer_alive() const noexcept {
 }
 
 bool media::is_own_identity(const format::identity_line& identity) const {
-    return identity.boot_id == current_boot_id() && identity.st_dev == device_ && identity.st_ino == inode_;
+    return identity.boot_id == current_boot_id() && identity.st_dev == backing_.device &&
+           identity.st_ino == backing_.inode;
 }
 
 std::uint32_t media::extend_crc(std::uint32_t state, std::uint64_t offset, std::uint64_t bytes) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "src/base/backing.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
@@ -23,7 +24,7 @@ public:
     explicit media(const std::filesystem::path& file);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return backing_.bytes; }
 
     /// False where some of it could not be read; zeros stand there.
     bool read(std::uint64_t offset, std::span<std::byte> to) const;
@@ -47,9 +48,7 @@ public:
 private:
     std::string name_;
     base::unique_fd fd_;
-    std::uint64_t bytes_ = 0;
-    std::uint64_t device_ = 0;
-    std::uint64_t inode_ = 0;
+    base::backing backing_;
     mutable std::uint64_t unreadable_bytes_ = 0;
     mutable std::vector<std::byte> scratch_;
 };

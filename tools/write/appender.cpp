@@ -20,11 +20,15 @@ result<std::unique_ptr<writer>> appender::open_or_create() const {
     how.returns_at = options_.durable ? horizon::persisted : horizon::committed;
     how.policy.every = options_.persist_every;
     auto opened = writer::open(options_.stream, how);
-    if (opened || opened.error().code() != errc::not_found)
+    if (opened)
+        return opened;
+    std::error_code unknown;
+    const bool on_device = std::filesystem::is_block_file(options_.stream, unknown);
+    if (opened.error().code() != (on_device ? errc::not_a_stream : errc::not_found))
         return opened;
     auto created = create(options_.stream, options_.create);
     // Somebody else may have been faster; then theirs is the stream.
-    if (!created && created.error().code() != errc::already_exists)
+    if (!created && (on_device || created.error().code() != errc::already_exists))
         return tl::unexpected(std::move(created.error()));
     return writer::open(options_.stream, how);
 }

@@ -40,10 +40,12 @@ constexpr const char* footer =
     "  1  usage\n"
     "  2  not a stream, a format this version does not know, or a file cut short\n"
     "  3  the stream is damaged\n"
-    "  4  the system refused: input, output, permission, no such directory, disk full\n"
+    "  4  the system refused: input, output, permission, no such directory, disk\n"
+    "     full; or the device holds something\n"
     "  5  no room: the region is full (the message says how much was appended), or\n"
     "     the stream has no room for the region\n"
-    "  6  busy: another writer, or somebody who blocks writers, has the stream\n"
+    "  6  busy: another writer, or somebody who blocks writers, has the stream; or\n"
+    "     the device is mounted\n"
     "  7  the input makes no sense: a damaged frame, an entry beyond 4 GiB, a file to\n"
     "     resume that does not begin with the region's entries\n"
     "With a command that failed, after all it printed was appended: its exit status,\n"
@@ -98,7 +100,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     const std::string others = "Other options";
     app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     app.set_help_flag();
-    app.add_option("STREAM", options.stream, "The stream's file")->required()->type_name("");
+    app.add_option("STREAM", options.stream, "The stream's file, or a block device")->required()->type_name("");
     app.add_option("-r,--region", options.region, "The region to append to (default: main)")->type_name("NAME");
     auto* const paced =
         app.add_option("--pace", pace, "Append at most this many entries per second")->type_name("RATE");
@@ -133,7 +135,9 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     files->excludes(resume);
 
     const std::string making = "What is made on demand (sizes take K, M, G, T)";
-    app.add_option("--size", size, "Bytes of the stream (default: 64M)")->type_name("SIZE")->group(making);
+    app.add_option("--size", size, "Bytes of the stream (default: 64M; of a block device all of it)")
+        ->type_name("SIZE")
+        ->group(making);
     app.add_option("--region-size", region_size,
                    "Bytes of the region, 16 per entry and padding to 8 included (default: half of what is free; "
                    "with --frames what the frames say, if they do)")
@@ -142,6 +146,9 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     app.add_option("--block-size", block_size,
                    "Unit in which regions take space: a power of two from 64 to 1G (default: 4K)")
         ->type_name("SIZE")
+        ->group(making);
+    app.add_flag("--overwrite-device", options.create.overwrite_device,
+                 "Where STREAM is a block device without a stream: make one even if the device holds something")
         ->group(making);
     app.add_option("--mode", mode, "Permissions of the stream's file, octal (default: 0666 less the umask)")
         ->type_name("MODE")

@@ -1,0 +1,109 @@
+// Which way pages are made durable, who decides, and who is told.
+#include "src/medium/sync_ring.hpp"
+#include "tests/support/child.hpp"
+#include "tests/support/small_stream.hpp"
+
+#include <doctest/doctest.h>
+#include <seccomp.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+namespace {
+
+using namespace pmemstream;
+using namespace pmemstream::test;
+
+const page_sync if_kernel_allows = medium::sync_ring::built_in ? page_sync::automatic : page_sync::system_calls;
+
+struct environment {
+    explicit environment(const char* value) { ::setenv("PMEMSTREAM_SYNC", value, 1); }
+    ~environment() { ::unsetenv("PMEMSTREAM_SYNC"); }
+    environment(const environment&) = delete;
+    environment& operator=(const environment&) = delete;
+};
+
+writer_options wanting(page_sync sync_by) {
+    return {.sync_by = sync_by, .without_control = true};
+}
+
+/// What a writer that wants this comes to, as its readers are told.
+std::optional<page_sync> found(const small_stream& stream, page_sync wanted) {
+    const auto to = must(writer::open(stream.file, wanting(wanted)));
+    CHECK(to->info().synced_by == stream.read().info().synced_by);
+    const region a = must(to->allocate(1000)), b = must(to->allocate(1000));
+    must(to->append(a, bytes_of("x")));
+    must(to->append(b, bytes_of("y")));
+    must(to->persist());
+    return to->info().synced_by;
+}
+
+TEST_CASE("the writer's option decides, then the environment, then what is fastest") {
+    const small_stream stream;
+    CHECK_FALSE(stream.read().info().synced_by.has_value());
+    CHECK(found(stream, page_sync::automatic) == if_kernel_allows);
+    CHECK(found(stream, page_sync::system_calls) == page_sync::system_calls);
+    {
+        const environment set("system_calls");
+        CHECK(found(stream, page_sync::automatic) == page_sync::system_calls);
+    }
+    {
+        const environment set("automatic");
+        CHECK(found(stream, page_sync::automatic) == if_kernel_allows);
+    }
+    {
+        const environment set("mmap");
+        const auto refused = writer::open(stream.file, wanting(page_sync::automatic));
+        CHECK(code_of(refused) == "invalid_argument");
+        CHECK(message_of(refused).find("\"mmap\"") != std::string::npos);
+        CHECK(found(stream, page_sync::system_calls) == page_sync::system_calls);
+    }
+    // What stays in the header is told without a writer, too.
+    CHECK(stream.read().info().synced_by == page_sync::system_calls);
+}
+
+TEST_CASE("io_uring alone is used when it is asked for, or refused with the reason") {
+    const small_stream stream;
+    if (medium::sync_ring::built_in) {
+        CHECK(found(stream, page_sync::io_uring) == page_sync::io_uring);
+        const environment set("io_uring");
+        CHECK(found(stream, page_sync::automatic) == page_sync::io_uring);
+        CHECK(found(stream, page_sync::system_calls) == page_sync::system_calls);
+    } else {
+        const auto refused = writer::open(stream.file, wanting(page_sync::io_uring));
+        CHECK(code_of(refused) == "io");
+        CHECK(message_of(refused).find("without") != std::string::npos);
+    }
+}
+
+TEST_CASE("where the kernel forbids io_uring, streams are written with system calls, and say so") {
+    const small_stream stream;
+    child forbidden([&] {
+        scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+        if (filter == nullptr || seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0) != 0 ||
+            seccomp_load(filter) != 0)
+            return 2;
+        seccomp_release(filter);
+        if (found(stream, page_sync::automatic) != page_sync::system_calls)
+            return 3;
+        const auto refused = writer::open(stream.file, wanting(page_sync::io_uring));
+        const bool told = !refused &&
+                          refused.error().system_error() == (medium::sync_ring::built_in ? EPERM : ENOSYS) &&
+                          message_of(refused).find("io_uring") != std::string::npos;
+        return told ? 0 : 4;
+    });
+    CHECK(forbidden.wait().code == 0);
+    CHECK(stream.read().info().synced_by == page_sync::system_calls);
+}
+
+TEST_CASE("a medium that makes single stores durable syncs no pages") {
+    ::setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE", 1);
+    const small_stream stream;
+    CHECK_FALSE(found(stream, page_sync::io_uring).has_value());
+    CHECK_FALSE(stream.read().info().synced_by.has_value());
+    ::unsetenv("PMEM2_FORCE_GRANULARITY");
+}
+
+}  // namespace
