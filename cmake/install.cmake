@@ -32,16 +32,13 @@ install(FILES ${PROJECT_BINARY_DIR}/package/pmemstream-cpp.pc DESTINATION ${CMAK
 
 # Tools find the library of their own tree, wherever it is.
 file(RELATIVE_PATH bin_to_lib /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${CMAKE_INSTALL_LIBDIR})
-foreach(tool pmemstream-write pmemstream-inspect)
+foreach(tool pmemstream-write pmemstream-inspect pmemstream-bench)
   if(TARGET ${tool})
     set_target_properties(${tool} PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
     install(TARGETS ${tool} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(FILES docs/man/${tool}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   endif()
 endforeach()
-file(GLOB man_pages CONFIGURE_DEPENDS docs/man/*.1)
-if(man_pages)
-  install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-endif()
 foreach(page LICENSE README.md CHANGELOG.md)
   if(EXISTS ${PROJECT_SOURCE_DIR}/${page})
     install(FILES ${page} DESTINATION ${CMAKE_INSTALL_DOCDIR})

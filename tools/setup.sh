@@ -2,8 +2,9 @@
 # Installs what building and testing need and this machine lacks, with apt-get. Says nothing and takes no time when
 # everything is there.
 #
-#   tools/setup.sh          install (as root, or through sudo)
-#   tools/setup.sh --list   print the packages, one per line, and do nothing
+#   tools/setup.sh           install (as root, or through sudo)
+#   tools/setup.sh --list    print the packages, one per line, and do nothing
+#   tools/setup.sh --peers   also what pmemstream-bench compares itself with and draws with (with --list: lists it)
 #   tools/setup.sh --only PACKAGE...   install these instead (for what is run by hand)
 set -euo pipefail
 
@@ -12,7 +13,6 @@ packages=(
     ccache                             # makes the second build cheap
     libpmem2-dev                       # medium
     liburing-dev                       # medium: several syncs at once (the library also builds without)
-    libpmemlog-dev                     # pmemstream-bench compares itself with it
     libboost-dev                       # Boost.Interprocess maps the control file
     libfmt-dev                         # all text
     libexpected-dev                    # tl::expected, in the public headers
@@ -27,14 +27,35 @@ packages=(
     diffutils util-linux               # diff for the demo; setarch for ThreadSanitizer
 )
 
-if [[ ${1:-} == --list ]]; then
+# None of these is needed to build or to test: pmemstream-bench names the ones that it was built without.
+peers=(
+    libpmemlog-dev                     # appends that are durable on persistent memory
+    liblmdb-dev librocksdb-dev         # stores with a log inside
+    redis-server libhiredis-dev        # Redis Streams
+    libzmq3-dev                        # messages over ipc://
+    iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev # publish/subscribe in shared memory
+    gnuplot-nox                        # --plot
+)
+
+list=
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --list) list=yes ;;
+        --peers) packages+=("${peers[@]}") ;;
+        --only)
+            packages=("${@:2}")
+            break
+            ;;
+        *)
+            echo "usage: tools/setup.sh [--list] [--peers | --only PACKAGE...]" >&2
+            exit 1
+            ;;
+    esac
+    shift
+done
+if [[ -n $list ]]; then
     printf '%s\n' "${packages[@]}"
     exit 0
-elif [[ ${1:-} == --only && $# -gt 1 ]]; then
-    packages=("${@:2}")
-elif [[ $# -gt 0 ]]; then
-    echo "usage: tools/setup.sh [--list | --only PACKAGE...]" >&2
-    exit 1
 fi
 
 if ! command -v dpkg-query >/dev/null; then

@@ -121,7 +121,7 @@ case $name in
         ;;
 
     tools)
-        for tool in pmemstream-write pmemstream-inspect; do
+        for tool in $TOOLS; do
             [[ -x $prefix/bin/$tool ]] || fail "$tool is not installed"
             # By its run path it finds the library beside it.
             ldd "$prefix/bin/$tool" | grep -F 'libpmemstream-cpp' | grep -F "$work/moved/" ||

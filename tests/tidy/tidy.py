@@ -61,8 +61,9 @@ LAYERS = [  # from the bottom
     "src/capi",
 ]
 
-# Tools use the public headers alone; these two may read the format as well.
-TOOLS_WITH_FORMAT = ("tools/verify", "tools/salvage")
+# Tools use the public headers alone; these may use the library's layers up to one as well. The limits in tools/bench
+# compute the CRC as the library does.
+TOOL_LAYERS = {"tools/verify": "src/format", "tools/salvage": "src/format", "tools/bench": "src/base"}
 # And these are parts of another: who may use whom, beside tools/common and the own folder.
 TOOL_PARTS = {
     "tools/inspect": ("tools/verify", "tools/salvage"),
@@ -74,7 +75,7 @@ OWNERS = [
     (r"libpmem2\.h", ("src/medium", "src/capi")),
     (r"boost/.*", tuple(LAYERS)),
     (r"fmt/.*", tuple(LAYERS) + ("tools",)),
-    (r"linux/futex\.h|linux/membarrier\.h", ("ipc",)),
+    (r"linux/futex\.h|linux/membarrier\.h", ("ipc", "tools/bench")),  # bench: what a bare futex costs
 ]
 
 # No I/O: what is in memory is judged, nothing is fetched.
@@ -106,7 +107,7 @@ def may_include(path, target):
         own = "/".join(path.split("/")[:2])
         if public or within(target, (own, "tools/common") + TOOL_PARTS.get(own, ())):
             return None
-        if own in TOOLS_WITH_FORMAT and layer_of(target) is not None and layer_of(target) <= LAYERS.index("src/format"):
+        if own in TOOL_LAYERS and layer_of(target) is not None and layer_of(target) <= LAYERS.index(TOOL_LAYERS[own]):
             return None
         return "a tool uses the public headers, tools/common, its own folder and its parts alone"
     from_layer, to_layer = layer_of(path), layer_of(target)

@@ -1,49 +1,35 @@
 #include "tools/bench/measure.hpp"
 
+#include "tools/bench/interruption.hpp"
+#include "tools/bench/progress_bar.hpp"
+
 #include <sched.h>
-#include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <system_error>
 
 namespace bench {
 
-double percentile(std::vector<double> values, double fraction) {
-    const auto index = static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5);
-    const auto place = values.begin() + static_cast<std::ptrdiff_t>(index);
-    std::nth_element(values.begin(), place, values.end());
-    return *place;
+std::uint64_t thread_cpu_ns() {
+    timespec now{};
+    if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) != 0)
+        throw std::system_error(errno, std::generic_category(), "reading the thread's CPU time");
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-double median(std::vector<double> values) {
-    return percentile(std::move(values), 0.5);
-}
-
-void summarize(row& into, const std::vector<double>& thing, const std::vector<double>& limit) {
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < thing.size(); ++i)
-        ratios.push_back(thing[i] / limit[i]);
-    into.median = median(thing);
-    into.min = *std::min_element(thing.begin(), thing.end());
-    into.max = *std::max_element(thing.begin(), thing.end());
-    into.limit_median = median(limit);
-    into.ratio = median(std::move(ratios));
-}
-
-void measure_pairs(row& into, unsigned repetitions, const std::function<double()>& thing,
-                   const std::function<double()>& limit) {
-    (void)thing();
-    (void)limit();
-    std::vector<double> things, limits;
-    for (unsigned i = 0; i < repetitions; ++i) {
-        if (i % 2 == 0) {
-            things.push_back(thing());
-            limits.push_back(limit());
-        } else {
-            limits.push_back(limit());
-            things.push_back(thing());
+std::vector<std::vector<double>> in_turns(unsigned repetitions, std::span<const turn> turns) {
+    for (const auto& each : turns)
+        (void)each();
+    std::vector<std::vector<double>> costs(turns.size());
+    for (unsigned round = 0; round < repetitions; ++round) {
+        progress_bar::round(round, repetitions);
+        for (std::size_t i = 0; i < turns.size(); ++i) {
+            const std::size_t which = (round + i) % turns.size();
+            costs[which].push_back(turns[which]());
+            interruption::check();
         }
     }
-    summarize(into, things, limits);
+    return costs;
 }
 
 void pin(int cpu) {
@@ -53,7 +39,7 @@ void pin(int cpu) {
     CPU_ZERO(&set);
     CPU_SET(static_cast<unsigned>(cpu), &set);
     if (::sched_setaffinity(0, sizeof set, &set) != 0)
-        throw std::system_error(errno, std::generic_category(), "pinning to a CPU");
+        throw std::system_error(errno, std::generic_category(), "pinning to CPU " + std::to_string(cpu));
 }
 
 void unpin() {

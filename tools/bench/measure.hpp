@@ -1,55 +1,39 @@
 #pragma once
 
+#include "tools/bench/settings.hpp"
+
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
-#include <string>
+#include <span>
 #include <vector>
 
-// How a number is made: the thing and its limit take turns in one run, so that both meet the same machine (the two
-// virtual CPUs of a small VM change places within seconds), and the ratio is taken pair by pair.
+// How a number is made: the thing and its limits take turns in one run, so that all of them meet the same machine (the
+// virtual CPUs of a small VM change places within seconds), and ratios are taken pair by pair.
 namespace bench {
 
 using clock = std::chrono::steady_clock;
 
-struct settings {
-    std::filesystem::path file;       ///< base name of the streams
-    std::filesystem::path disk_file;  ///< the same where a sync reaches a disk
-    std::vector<std::uint64_t> sizes;
-    unsigned repetitions = 11;
-    int cpu = -1;        ///< of the measured thread; -1: not pinned
-    int other_cpu = -1;  ///< of the second process
-};
+[[nodiscard]] inline double ns_since(clock::time_point begin) noexcept {
+    return std::chrono::duration<double, std::nano>(clock::now() - begin).count();
+}
+[[nodiscard]] inline std::uint64_t now_ns() noexcept {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now().time_since_epoch()).count());
+}
+/// CPU time of the calling thread.
+[[nodiscard]] std::uint64_t thread_cpu_ns();
 
-/// One line of the report.
-struct row {
-    std::string workload;
-    std::string variant;
-    std::uint64_t payload_bytes = 0;
-    std::string unit;
-    double median = 0;
-    double min = 0;
-    double max = 0;
-    double limit_median = 0;
-    double ratio = 0;  ///< median of the pairs' ratios
-    double goal = 0;   ///< greatest ratio that is fine; 0: none set
+/// One turn of a thing or of a limit; gives its cost in the row's unit.
+using turn = std::function<double()>;
 
-    [[nodiscard]] bool missed() const noexcept { return goal > 0 && ratio > goal; }
-};
-
-[[nodiscard]] double median(std::vector<double> values);
-/// `fraction` 0 … 1 of all values lie at or below the result.
-[[nodiscard]] double percentile(std::vector<double> values, double fraction);
-
-/// Fills in the figures of a row from pairs of measurements.
-void summarize(row& into, const std::vector<double>& thing, const std::vector<double>& limit);
-
-/// Runs both `repetitions` times, in turns and in changing order, after one turn that does not count. Each gives its
-/// cost in the row's unit.
-void measure_pairs(row& into, unsigned repetitions, const std::function<double()>& thing,
-                   const std::function<double()>& limit);
+/// After one round that does not count, `repetitions` rounds of all turns, begun by each in its turn. The result holds a
+/// vector of costs for each.
+[[nodiscard]] std::vector<std::vector<double>> in_turns(unsigned repetitions, std::span<const turn> turns);
+[[nodiscard]] inline std::vector<std::vector<double>> in_turns(unsigned repetitions,
+                                                               std::initializer_list<turn> turns) {
+    return in_turns(repetitions, std::span(turns.begin(), turns.size()));
+}
 
 void pin(int cpu);
 /// Any CPU again: for what runs many threads.
@@ -59,12 +43,5 @@ void unpin();
 inline void keep(std::uint64_t value) noexcept {
     __asm__ volatile("" : : "r"(value) : "memory");
 }
-
-// The workloads.
-[[nodiscard]] std::vector<row> run_append(const settings& how);
-[[nodiscard]] std::vector<row> run_read(const settings& how);
-[[nodiscard]] std::vector<row> run_latency(const settings& how);
-[[nodiscard]] std::vector<row> run_durable(const settings& how);
-[[nodiscard]] std::vector<row> run_open(const settings& how);
 
 }  // namespace bench

@@ -3,11 +3,14 @@
 #include <pmemstream/pmemstream.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <stdexcept>
+#include <vector>
 
-// Streams to measure with, and the same file mapped by hand for the limits.
+// Files to measure with: streams, and plain ones for the limits.
 namespace bench {
 
 /// The value, or an exception with the error's sentence: a benchmark has nobody else to tell.
@@ -32,30 +35,59 @@ private:
     std::filesystem::path file_;
 };
 
+/// A plain file whose space is allocated, as a stream's is; removed at the end.
+class scratch_file {
+public:
+    scratch_file(std::filesystem::path file, std::uint64_t bytes);
+    ~scratch_file();
+    scratch_file(const scratch_file&) = delete;
+    scratch_file& operator=(const scratch_file&) = delete;
+    [[nodiscard]] const std::filesystem::path& file() const noexcept { return file_; }
+
+private:
+    std::filesystem::path file_;
+};
+
+/// A folder that is removed with everything in it.
+class scratch_folder {
+public:
+    explicit scratch_folder(std::filesystem::path folder);
+    ~scratch_folder();
+    scratch_folder(const scratch_folder&) = delete;
+    scratch_folder& operator=(const scratch_folder&) = delete;
+    [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
+
+private:
+    std::filesystem::path folder_;
+};
+
+enum class access : std::uint8_t { read, write };
+
 /// A whole file, mapped shared by plain mmap.
 class raw_mapping {
 public:
-    raw_mapping(const std::filesystem::path& file, bool writable);
+    raw_mapping(const std::filesystem::path& file, access how);
     ~raw_mapping();
     raw_mapping(const raw_mapping&) = delete;
     raw_mapping& operator=(const raw_mapping&) = delete;
+    [[nodiscard]] std::byte* data() const noexcept { return data_; }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] std::byte* at(pmemstream::offset where) const noexcept { return data_ + to_uint(where); }
 
 private:
     std::byte* data_ = nullptr;
-    std::size_t bytes_ = 0;
+    std::uint64_t bytes_ = 0;
 };
 
-/// What the limits write before every payload: as large as an entry's header, with nothing to compute.
-struct raw_header {
-    std::uint32_t payload_bytes;
-    std::uint32_t unused;
-    std::uint64_t number;
-};
-static_assert(sizeof(raw_header) == 16);
+/// Writes every block of the file, for that is what happens once to each and costs more than later times; then forgets
+/// what the page cache holds of it, which otherwise is in pieces of up to 2 MiB (large folios), and a store to any byte
+/// makes all of its piece be written by the next sync.
+void overwrite(const std::filesystem::path& file);
+/// Writes back and drops what the page cache holds of the file; no process may map it. The next reader finds it on disk
+/// (or, where there is no disk behind the file, in memory).
+void drop_from_cache(const std::filesystem::path& file);
 
-[[nodiscard]] constexpr std::uint64_t entry_bytes(std::uint64_t payload_bytes) noexcept {
-    return sizeof(raw_header) + ((payload_bytes + 7) & ~std::uint64_t{7});
-}
+/// A payload whose size the compiler does not know.
+[[nodiscard]] std::vector<std::byte> payload_of(std::uint64_t bytes);
 
 }  // namespace bench

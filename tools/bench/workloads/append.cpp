@@ -1,0 +1,73 @@
+#include "tools/bench/measure.hpp"
+#include "tools/bench/raw_log.hpp"
+#include "tools/bench/streams.hpp"
+#include "tools/bench/workload.hpp"
+
+namespace bench {
+
+namespace {
+
+using namespace pmemstream;
+
+template <bool Crc>
+double raw_appends(const raw_log& to, std::span<const std::byte> payload, std::uint64_t entries) {
+    std::uint64_t position = 0;
+    const auto begin = clock::now();
+    for (std::uint64_t i = 1; i <= entries; ++i)
+        position = Crc ? raw_append_with_crc(to, position, payload, i) : raw_append(to, position, payload, i);
+    return ns_since(begin) / static_cast<double>(entries);
+}
+
+double stream_appends(writer& to, region where, std::span<const std::byte> payload, std::uint64_t entries) {
+    const auto begin = clock::now();
+    for (std::uint64_t i = 0; i < entries; ++i)
+        if (auto got = to.append(where, payload); !got) [[unlikely]]
+            throw std::runtime_error(got.error().message());
+    return ns_since(begin) / static_cast<double>(entries);
+}
+
+constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+
+/// Memory larger than the caches, so that both go through it as a log does; touched by the round that does not count.
+void append_touched(const settings& how, report& into) {
+    const std::uint64_t region_bytes = how.bytes(96 * mib);
+    const scratch_stream stream(how.file, region_bytes + mib);
+    const scratch_file beside(how.file.string() + ".raw", region_bytes + mib);
+    const auto to = must(writer::open(stream.file()));
+    auto where = must(to->allocate(region_bytes, "measured"));
+    const raw_mapping raw(beside.file(), access::write);
+    const raw_log log(raw.data());
+    for (const std::uint64_t size : how.sizes_or({8, 64, 256, 1024, 4096, 65536})) {
+        const std::uint64_t entries = region_bytes / entry_bytes(size);
+        if (entries == 0)
+            throw std::runtime_error("append: no entry of that size fits in the region");
+        const auto payload = payload_of(size);
+        const auto costs = in_turns(how.repetitions, {[&] {
+                                                          where = must(to->clear(where));
+                                                          return stream_appends(*to, where, payload, entries);
+                                                      },
+                                                      [&] { return raw_appends<true>(log, payload, entries); },
+                                                      [&] { return raw_appends<false>(log, payload, entries); }});
+        row r{.workload = "append", .variant = "touched : raw with CRC", .payload_bytes = size, .unit = "ns/entry"};
+        r.limit = "header, copy and CRC32C in one pass, release store";
+        if (size <= 4096)
+            r.goal = 1.15;
+        into.add(summarized(r, costs[0], costs[1]));
+        r.variant = "touched : raw";
+        r.limit = "header, memcpy, release store";
+        if (size <= 4096)
+            r.goal = 1.5;
+        into.add(summarized(r, costs[0], costs[2]));
+    }
+}
+
+}  // namespace
+
+void run_append(const settings& how, report& into) {
+    pin(how.cpu);
+    append_touched(how, into);
+    run_append_fresh(how, into);
+    run_append_beside_readers(how, into);
+}
+
+}  // namespace bench
