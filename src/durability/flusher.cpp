@@ -34,17 +34,30 @@ void flusher::use(std::vector<format::region_slot*> slots) {
 void flusher::begin() noexcept {
     while (!try_begin()) {
         const std::uint32_t seen = load_acquire(rounds_);
-        waiting_.fetch_add(1, std::memory_order_seq_cst);
-        if (busy_.load(std::memory_order_seq_cst))
+        say_waiting();
+        if (busy_.load(std::memory_order_relaxed))
             (void)ipc::futex_wait(rounds_, seen, std::chrono::nanoseconds::max());
         waiting_.fetch_sub(1, std::memory_order_relaxed);
     }
 }
 
+/// Before the last look at busy_. Whoever is busy now looks at waiting_ afterwards, or we see that it is not busy.
+void flusher::say_waiting() noexcept {
+    waiting_.fetch_add(1, std::memory_order_seq_cst);
+    if (fenced_)
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    else
+        ipc::membarrier();
+}
+
 void flusher::end() noexcept {
-    busy_.store(false, std::memory_order_seq_cst);
-    // Whoever waits has said so before looking at busy_ for the last time.
-    if (waiting_.load(std::memory_order_seq_cst) == 0)
+    busy_.store(false, std::memory_order_release);
+    // Before the look at who waits: by the waiting thread's membarrier, as for [D4] in append.hpp, or by a fence.
+    if (fenced_)
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    else
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (waiting_.load(std::memory_order_relaxed) == 0)
         return;
     __atomic_fetch_add(&rounds_, 1u, __ATOMIC_ACQ_REL);
     ipc::futex_wake_all(rounds_);
@@ -70,8 +83,8 @@ result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout)
         const auto left = bounded ? timeout - (steady::now() - start) : std::chrono::nanoseconds::max();
         if (left <= std::chrono::nanoseconds::zero())
             return false;
-        waiting_.fetch_add(1, std::memory_order_seq_cst);
-        if (busy_.load(std::memory_order_seq_cst) && load_acquire(header_.persist.timestamp) < upto)
+        say_waiting();
+        if (busy_.load(std::memory_order_relaxed) && load_acquire(header_.persist.timestamp) < upto)
             (void)ipc::futex_wait(rounds_, seen, left);
         waiting_.fetch_sub(1, std::memory_order_relaxed);
     }

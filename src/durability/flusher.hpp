@@ -45,8 +45,11 @@ public:
 
     /// The slots of the region table, in order. Under a pause, or before anybody else can call.
     void use(std::vector<format::region_slot*> slots);
-    /// Whom to ring for persisted entries; null: nobody yet.
-    void use(ipc::doorbell* bell) noexcept { bell_ = bell; }
+    /// Whom to ring for persisted entries. Before anybody else can call.
+    void use(ipc::doorbell& bell) noexcept {
+        bell_ = &bell;
+        fenced_ = bell.fenced();
+    }
     /// The writer's, kept in the persisted words: see format::persisted_word.
     void set_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
@@ -83,6 +86,7 @@ private:
 
     [[nodiscard]] bool try_begin() noexcept { return !busy_.exchange(true, std::memory_order_acquire); }
     void begin() noexcept;
+    void say_waiting() noexcept;
     void end() noexcept;
     [[nodiscard]] result<void> check_usable() const noexcept;
     [[nodiscard]] result<void> round() noexcept;
@@ -95,7 +99,8 @@ private:
     medium::mapping& medium_;
     format::shared_header& header_;
     const std::uint32_t& trouble_;
-    ipc::doorbell* bell_ = nullptr;
+    ipc::doorbell* bell_ = nullptr;  // null: nobody to ring yet
+    bool fenced_ = true;             // this process has not registered for membarrier
     std::uint64_t epoch_ = 0;
 
     std::atomic<bool> busy_{false};

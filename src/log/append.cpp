@@ -195,8 +195,10 @@ result<timestamp> writer::impl::persist_appended(std::uint32_t index, result<tim
         // One region, by the appending thread: no round over all of them.
         if (auto done = flusher->persist_region(index, past_caches); !done)
             return tl::unexpected(std::move(done.error()));
-    } else if (auto done = flusher->wait(to_uint(*appended), std::chrono::nanoseconds::max()); !done) {
-        return tl::unexpected(std::move(done.error()));
+    } else {
+        file->medium().sync_single_pages();
+        if (auto done = flusher->wait(to_uint(*appended), std::chrono::nanoseconds::max()); !done)
+            return tl::unexpected(std::move(done.error()));
     }
     return appended;
 }

@@ -90,7 +90,7 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     control_mode = options.control_mode.value_or(file->file_mode() & 0666);
     const bool fenced = identity.barrier_mode == static_cast<std::uint32_t>(format::barrier_mode::fence);
     bell.emplace(file->header().wake.committed, hot.doors, fenced);
-    flusher->use(&*bell);
+    flusher->use(*bell);
     policy = options.policy;
     all_durable = options.returns_at == horizon::persisted;
     open_regions();

@@ -36,6 +36,8 @@ int writer::impl::start_background(std::optional<std::uint64_t> prepare_ahead_by
         if (const int code = preparing->start(); code != 0)
             return code;
     }
+    if (all_durable)
+        file->medium().sync_single_pages();
     if (!by_policy)
         return 0;
     // By bytes: appends tell nobody, so somebody looks, often enough.
@@ -74,6 +76,7 @@ result<bool> writer::wait_persisted(timestamp upto, std::chrono::nanoseconds tim
     if (to_uint(upto) > base::load_acquire(header.commit.timestamp))
         return failure(errc::invalid_argument, "{}: timestamp {} is not committed yet; the newest is {}",
                        impl_->file->name(), to_uint(upto), base::load_acquire(header.commit.timestamp));
+    impl_->file->medium().sync_single_pages();
     return impl_->flusher->wait(to_uint(upto), timeout);
 }
 

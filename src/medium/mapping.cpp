@@ -117,6 +117,13 @@ std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64
     return found;
 }
 
+void mapping::sync_single_pages() noexcept {
+    if (flushes() || single_pages_.load(std::memory_order_relaxed) || single_pages_.exchange(true))
+        return;
+    // Without readahead no large folio is made; what refuses the advice stays as fast as it was.
+    (void)::madvise(data(), bytes_, MADV_RANDOM);
+}
+
 // An atomic instruction that changes nothing, beside plain stores of another thread: the processor keeps both, but in the
 // language's terms it is a race, so the thread sanitizer is not shown it.
 [[gnu::no_sanitize_thread]] void mapping::touch(std::uint64_t offset, std::uint64_t bytes) noexcept {

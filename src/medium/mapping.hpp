@@ -9,6 +9,7 @@
 #include <pmemstream/result.hpp>
 #include <pmemstream/types.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -64,6 +65,10 @@ public:
     /// The parts of a range that the file system has set aside and not written yet, so that the first sync of data there
     /// costs a change of its own records as well. None where it cannot tell.
     [[nodiscard]] std::vector<range> unwritten(std::uint64_t offset, std::uint64_t bytes) const;
+    /// For who syncs little at a time: pages that are touched for the first time from now on are single ones. Else the
+    /// kernel's page cache gathers them in large folios, which are dirty, and written, as a whole: then syncing one entry
+    /// writes up to 2 MiB. Single pages cost more when they are touched first. Nothing where flushes().
+    void sync_single_pages() noexcept;
     /// Stores a word of every page again as it is, so that the page is dirty; whatever anybody else stores meanwhile
     /// stays. Writable mappings only.
     void touch(std::uint64_t offset, std::uint64_t bytes) noexcept;
@@ -80,6 +85,7 @@ private:
     std::uint64_t bytes_ = 0;
     int fd_ = -1;  // the caller's, which outlives this
     std::uint32_t trouble_ = 0;
+    std::atomic<bool> single_pages_{false};
     std::string file_;
     page_syncer syncer_;
     // In this order: the guard goes before the memory that it guards, and that before its place may be given away.

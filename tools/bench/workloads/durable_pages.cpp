@@ -84,6 +84,8 @@ std::unique_ptr<writer> open_filled_once(const std::filesystem::path& file, std:
                                          const writer_options& options, region& emptied) {
     auto to = must(writer::open(file, options));
     const region full = must(to->allocate(region_bytes, "measured"));
+    // So that it is seen to be one that waits, before its pages are touched for the first time.
+    must(to->persist());
     const auto large = payload_of(std::min<std::uint64_t>(region_bytes / 8, mib));
     while (must(to->describe(full)).free_bytes() >= entry_bytes(large.size()))
         append_to(*to, full, large);
