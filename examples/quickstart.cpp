@@ -21,9 +21,11 @@ int main() {
     (void)create("log.stream", {.stream_bytes = 64 << 20});
 
     auto w = *writer::open("log.stream");  // takes the writer lock, recovers
-    auto prices = *w->allocate(16 << 20, "prices");
-    auto t = w->append(prices, std::as_bytes(std::span("EURUSD 1.0831", 13)));  // committed: every reader sees it
-    (void)w->wait_persisted(*t);                                                // survives power loss, too
+    auto prices = w->find("prices");       // of an earlier run
+    if (!prices)
+        prices = w->allocate(16 << 20, "prices");
+    auto t = w->append(*prices, std::as_bytes(std::span("EURUSD 1.0831", 13)));  // committed: every reader sees it
+    (void)w->wait_persisted(*t);                                                 // survives power loss, too
 
     auto r = *reader::open("log.stream");  // any other process, read-only
     auto c = *r.follow(*r.find("prices"));

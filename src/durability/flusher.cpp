@@ -8,6 +8,7 @@
 
 #include <pmemstream/detail/kill_point.hpp>
 
+#include <sched.h>
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -51,6 +52,8 @@ void flusher::say_waiting() noexcept {
 }
 
 void flusher::end() noexcept {
+    const bool shared = waiting_.load(std::memory_order_relaxed) > 1;
+    was_shared_ = was_shared_ || shared;
     busy_.store(false, std::memory_order_release);
     // Before the look at who waits: by the waiting thread's membarrier, as for [D4] in append.hpp, or by a fence.
     if (fenced_)
@@ -73,6 +76,9 @@ result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout)
         if (failed_.load(std::memory_order_acquire))
             return tl::unexpected(*failure());
         if (try_begin()) {
+            // Those whom the last round has served are about to append again: this one is to carry them too.
+            if (std::exchange(was_shared_, false))
+                ::sched_yield();
             auto done = round();
             end();
             if (!done)

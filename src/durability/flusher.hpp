@@ -110,6 +110,7 @@ private:
     std::atomic<bool> words_put_off_{false};  // tend() came while somebody was busy
 
     // Of whoever is busy.
+    bool was_shared_ = false;  // others waited for the last round
     std::vector<format::region_slot*> slots_;
     std::vector<moved_region> moved_;
     std::vector<medium::mapping::range> ranges_;

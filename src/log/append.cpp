@@ -52,14 +52,14 @@ void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_
     write_header(to, static_cast<std::uint32_t>(bytes), crc, epoch, meta, offset);
 }
 
-[[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_size(const log::stream_file& file, region where,
+[[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_size(const log::stream_file& file, const std::string& where,
                                                                std::uint64_t offset, std::uint64_t room,
                                                                std::uint64_t payload_bytes) {
     if (payload_bytes > payload_bytes_max)
         return failure(errc::too_large, "{}: a payload of {} bytes; an entry holds at most {}", file.name(),
                        payload_bytes, payload_bytes_max);
-    return failure(errc::region_full, "{}: region slot {} has {} bytes left at offset {}; the entry needs {}",
-                   file.name(), where.index(), room, offset, format::entry_bytes(payload_bytes));
+    return failure(errc::region_full, "{}: {} has {} bytes left at offset {}; the entry needs {}", file.name(), where,
+                   room, offset, format::entry_bytes(payload_bytes));
 }
 
 [[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_timestamps(const log::stream_file& file) {
@@ -67,9 +67,8 @@ void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_
 }
 
 [[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_behind_reservation(const log::stream_file& file,
-                                                                             region where) {
-    return failure(errc::reservation_open, "{}: region slot {}: publish or abandon the open reservation first",
-                   file.name(), where.index());
+                                                                             const std::string& where) {
+    return failure(errc::reservation_open, "{}: {}: publish or abandon the open reservation first", file.name(), where);
 }
 
 }  // namespace
@@ -81,6 +80,11 @@ static_assert(offsetof(format::entry_header, payload_bytes) == 0 && offsetof(for
 static_assert(detail::live_state_word(region(0, 7)) == format::state_word(7, format::slot_state::live));
 static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
               offsetof(format::slot_commit_line, timestamp) == 8);
+
+/// For messages.
+[[gnu::cold, gnu::noinline]] std::string writer::impl::name_of(region where) const {
+    return log::region_text(table.slot(where.index()).cold, where.index());
+}
 
 void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept {
     if (base::mutated(base::mutant::timestamp_before_offset))
@@ -132,11 +136,11 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
     if (region == nullptr) [[unlikely]]
         return gone(where);
     if (region->limit == 0) [[unlikely]]
-        return refuse_behind_reservation(*file, where);
+        return refuse_behind_reservation(*file, name_of(where));
     const std::uint64_t offset = region->committed;
     const std::uint64_t room = region->end - offset;
     if (payload.size() > payload_bytes_max || format::entry_bytes(payload.size()) > room) [[unlikely]]
-        return refuse_size(*file, where, offset, room, payload.size());
+        return refuse_size(*file, name_of(where), offset, room, payload.size());
     const std::uint64_t now = hot.next_timestamp;
     if (now > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
@@ -213,13 +217,13 @@ result<timestamp> writer::impl::append_batch(region where,
     if (payloads.empty()) [[unlikely]]
         return failure(errc::invalid_argument, "{}: an empty batch", file->name());
     if (region->limit == 0) [[unlikely]]
-        return refuse_behind_reservation(*file, where);
+        return refuse_behind_reservation(*file, name_of(where));
     // All of it is checked before any of it is written.
     std::uint64_t offset = region->committed;
     for (const auto& payload : payloads) {
         const std::uint64_t room = region->end - offset;
         if (payload.size() > payload_bytes_max || format::entry_bytes(payload.size()) > room) [[unlikely]]
-            return refuse_size(*file, where, offset, room, payload.size());
+            return refuse_size(*file, name_of(where), offset, room, payload.size());
         offset += format::entry_bytes(payload.size());
     }
     if (payloads.size() > format::timestamp_max + 1 - hot.next_timestamp) [[unlikely]]
@@ -250,10 +254,10 @@ result<std::pair<std::uint64_t, std::span<std::byte>>> writer::impl::reserve(reg
     const std::uint64_t offset = ring.any_open() ? ring.end : region->committed;
     const std::uint64_t room = region->end - offset;
     if (payload_bytes > payload_bytes_max || format::entry_bytes(payload_bytes) > room)
-        return refuse_size(*file, where, offset, room, payload_bytes);
+        return refuse_size(*file, name_of(where), offset, room, payload_bytes);
     if (ring.next - ring.first == log::claim_ring::max)
-        return failure(errc::exhausted, "{}: region slot {} has {} open reservations already", file->name(),
-                       where.index(), log::claim_ring::max);
+        return failure(errc::exhausted, "{}: {} has {} open reservations already", file->name(), name_of(where),
+                       log::claim_ring::max);
     const std::uint64_t number = ring.next++;
     ring[number] = log::claim{.offset = offset, .payload_bytes = static_cast<std::uint32_t>(payload_bytes)};
     ring.end = offset + format::entry_bytes(payload_bytes);

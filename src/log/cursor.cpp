@@ -147,8 +147,8 @@ result<entry_walk> reader::impl::start_walk(const log::region_table& now, region
         else if (const auto* start = std::get_if<after>(&options.start))
             got = walk->skip_after(to_uint(start->timestamp));
         else if (const auto* at = std::get_if<at_offset>(&options.start); at && !walk->skip_to(to_uint(at->offset)))
-            return base::failure(errc::invalid_offset, "{}: region slot {}: no entry begins at offset {}", file->name(),
-                                 where.index(), to_uint(at->offset));
+            return base::failure(errc::invalid_offset, "{}: {}: no entry begins at offset {}", file->name(),
+                                 log::region_text(walk->slot().cold, where.index()), to_uint(at->offset));
     }
     if (got != step::entry && got != step::nothing_yet)
         return walk->failure(got);

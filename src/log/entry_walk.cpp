@@ -4,6 +4,7 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
+#include "src/log/region_table.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -155,13 +156,12 @@ tl::unexpected<error> entry_walk::failure(step why) const {
         case step::faulted:
             return base::failure(
                 errc::io,
-                "{}: region slot {}: part of the mapping is lost near offset {} (the file was truncated, "
-                "or the medium failed)",
-                file_->name(), view_->region_index, position_);
+                "{}: {}: part of the mapping is lost near offset {} (the file was truncated, or the medium failed)",
+                file_->name(), log::region_text(slot_->cold, view_->region_index), position_);
         default:
-            return base::failure(errc::corrupt, "{}: region slot {}: damaged at offset {}: {}; committed up to {}",
-                                 file_->name(), view_->region_index, position_, format::to_string(fault_),
-                                 load_relaxed(slot_->commit.commit_offset));
+            return base::failure(errc::corrupt, "{}: {}: damaged at offset {}: {}; committed up to {}", file_->name(),
+                                 log::region_text(slot_->cold, view_->region_index), position_,
+                                 format::to_string(fault_), load_relaxed(slot_->commit.commit_offset));
     }
 }
 

@@ -88,6 +88,15 @@ result<std::optional<format::slot_cold>> read_cold(const stream_file& file, cons
     }
 }
 
+std::string region_text(const format::slot_cold& cold, std::uint32_t index) {
+    // A copy, because the mapping is anybody's.
+    const std::string name(format::name_of(format::slot_cold(cold)));
+    const bool printable =
+        std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c != 0x7f && c != '"'; });
+    return name.empty() || !printable ? fmt::format("region slot {}", index)
+                                      : fmt::format("region \"{}\" (slot {})", name, index);
+}
+
 std::uint64_t clean_epoch(const format::shared_header& header) noexcept {
     const std::uint64_t clean = load_acquire(header.identity.clean_epoch);
     return load_acquire(header.identity.epoch) == clean ? format::epoch_of(clean) : 0;

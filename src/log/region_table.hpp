@@ -59,6 +59,9 @@ private:
 /// The live region of that name. Errors: not_found, corrupt (not found, and a damaged slot may be the one).
 [[nodiscard]] result<region> find_region(const stream_file& file, const region_table& table, std::string_view name);
 
+/// How messages call a region: by its name, where that can be printed as it is, and its slot.
+[[nodiscard]] std::string region_text(const format::slot_cold& cold, std::uint32_t index);
+
 /// What of the file is taken, by offset. Errors: corrupt where two overlap.
 class free_space {
 public:

@@ -107,6 +107,7 @@ struct writer::impl {
     [[nodiscard]] result<void> check_free_of_users(region where) const;
 
     // append.cpp
+    [[nodiscard]] std::string name_of(region where) const;
     /// `past_caches`: where the payload may go to the medium directly, and which of its bytes did; null: nowhere.
     [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload,
                                            medium::byte_range* past_caches = nullptr) noexcept;

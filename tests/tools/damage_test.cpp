@@ -105,7 +105,8 @@ TEST_CASE("a damaged entry ends a dump with status 3, after everything before it
             const auto got = run(command);
             CHECK(got.status() == 3);
             CHECK(got.out == numbered_lines(victim));
-            CHECK(got.says("damaged at offset " + std::to_string(to_uint(entries[victim]))));
+            CHECK(got.says("region \"r\" (slot 0): damaged at offset " + std::to_string(to_uint(entries[victim]))));
+            CHECK(got.says("pmemstream-inspect salvage"));
         }
         // Whoever begins behind it does not meet it; whoever follows does.
         if (victim + 1 < lines)

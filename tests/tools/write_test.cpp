@@ -342,6 +342,7 @@ TEST_CASE("a second writer is refused with status 6, or waits for the lock") {
     const auto refused = run({write_tool, dir / "s"}, {.input = "refused\n"});
     CHECK(refused.status() == 6);
     CHECK(refused.says(std::to_string(first->pid())));
+    CHECK(refused.says("--wait-lock"));
     running waiting({write_tool, dir / "s", "--wait-lock"}, {.input = "waited\n"});
     first->kill(SIGKILL);
     first.reset();

@@ -68,8 +68,21 @@ template <class... Args>
 /// With what the system says about `system_error` behind it.
 [[noreturn]] void fail_with_errno(int system_error, std::string_view what);
 
+/// What to do about an error, for those who operate a stream; empty where its message says it all.
+[[nodiscard]] constexpr std::string_view advice_for(errc code) noexcept {
+    switch (code) {
+        case errc::truncated:
+        case errc::corrupt:
+            return "; pmemstream-inspect salvage copies what is still whole to a new stream";
+        case errc::writer_busy:
+            return "; pmemstream-write --wait-lock waits for it";
+        default:
+            return {};
+    }
+}
+
 [[noreturn]] inline void fail(const error& why) {
-    throw failed(exit_code_of(why.code()), why.message());
+    throw failed(exit_code_of(why.code()), why.message() + std::string(advice_for(why.code())));
 }
 
 /// The value, or the end of the tool.
