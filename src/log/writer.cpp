@@ -165,7 +165,7 @@ result<void> writer::impl::take_over() {
     hot.base = file->bytes_at(0);
     hot.trouble = trouble;
     hot.stream_committed = &file->header().commit.timestamp;
-    hot.epoch_high_bits = format::epoch_high_bits(epoch);
+    hot.crc_of_epoch = format::entry_crc(0, 0, epoch, 0, 0);
     hot.epoch_bits = format::entry_meta::epoch_bits(epoch);
     hot.next_timestamp = recovered->next_timestamp;
     flusher->set_epoch(epoch);

@@ -35,7 +35,9 @@ struct append_state {
     std::byte* base = nullptr;                  ///< of the mapping
     const std::uint32_t* trouble = nullptr;     ///< see src/base/trouble.hpp
     std::uint64_t* stream_committed = nullptr;  ///< in the header
-    std::uint64_t epoch_high_bits = 0;          ///< what every entry's CRC takes of the epoch
+    /// The CRC of a header without anything but the epoch. As CRCs of one length add up (by exclusive or), it puts the
+    /// epoch, which is always the same, and the final inversion into the CRC of any entry at once.
+    std::uint64_t crc_of_epoch = 0;
     std::uint64_t epoch_bits = 0;               ///< of every entry's meta word
     std::uint64_t next_timestamp = 1;
     std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
@@ -134,10 +136,10 @@ template <bool Tails>
     }
     const std::uint64_t now = state.next_timestamp;
     const std::uint64_t meta = now | state.epoch_bits;
-    crc = crc32_step(crc, bytes | state.epoch_high_bits);
+    crc = crc32_step(crc, bytes);
     crc = crc32_step(crc, meta);
     crc = crc32_step(crc, offset);
-    const std::uint64_t size_and_crc = bytes | ~crc << 32;
+    const std::uint64_t size_and_crc = bytes | (crc ^ state.crc_of_epoch) << 32;
     std::memcpy(entry, &size_and_crc, sizeof size_and_crc);
     std::memcpy(entry + 8, &meta, sizeof meta);
     // The very stores above may have met a page that is gone.
