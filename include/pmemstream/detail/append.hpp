@@ -38,7 +38,7 @@ struct append_state {
     /// The CRC of a header without anything but the epoch. As CRCs of one length add up (by exclusive or), it puts the
     /// epoch, which is always the same, and the final inversion into the CRC of any entry at once.
     std::uint64_t crc_of_epoch = 0;
-    std::uint64_t epoch_bits = 0;               ///< of every entry's meta word
+    std::uint64_t epoch_bits = 0;  ///< of every entry's meta word
     std::uint64_t next_timestamp = 1;
     std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
 };
@@ -121,8 +121,18 @@ template <bool Tails>
         return false;
     std::byte* const entry = state.base + offset;
     std::uint64_t crc = to.crc_seed;
-    for (std::size_t i = 0; i < words_bytes; i += 8) {
-        if (i == words_bytes / 16 * 8)
+    // Two words are stored at once: stores are what an append of this size has most of.
+    std::size_t i = 0;
+    for (; i + 16 <= words_bytes; i += 16) {
+        if (i == words_bytes / 32 * 16)
+            base::die_at(base::kill_point::copy);
+        std::uint64_t words[2];
+        std::memcpy(words, payload + i, sizeof words);
+        crc = crc32_step(crc32_step(crc, words[0]), words[1]);
+        std::memcpy(entry + entry_header_bytes + i, payload + i, sizeof words);
+    }
+    if (i < words_bytes) {
+        if (i == 0)
             base::die_at(base::kill_point::copy);
         std::uint64_t word = 0;
         std::memcpy(&word, payload + i, sizeof word);
