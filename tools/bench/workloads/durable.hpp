@@ -40,11 +40,12 @@ private:
 };
 
 /// A stream whose region was filled once, so that no sync pays for turning allocated space into written space. The
-/// writer itself filled it: how the page cache holds the file, which decides what a sync writes, is the library's doing.
+/// writer itself filled it, after it has persisted something if it `waits`: how the page cache holds the file, which
+/// decides what a sync writes, is the library's doing.
 [[nodiscard]] std::unique_ptr<pmemstream::writer> open_filled_once(const std::filesystem::path& file,
                                                                    std::uint64_t region_bytes,
                                                                    const pmemstream::writer_options& options,
-                                                                   pmemstream::region& emptied);
+                                                                   bool waits, pmemstream::region& emptied);
 
 /// Appends and waits for persisted on a disk, in the middle of the file.
 class page_durable {

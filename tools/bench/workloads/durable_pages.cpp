@@ -51,7 +51,7 @@ void policy_rows(const settings& how, report& into) {
         writer_options options;
         options.policy.every = every;
         region where;
-        const auto to = open_filled_once(stream.file(), region_bytes, options, where);
+        const auto to = open_filled_once(stream.file(), region_bytes, options, false, where);
         const auto cost = committed_appends(*to, where, payload, region_bytes / 2 / entry_bytes(64));
         must(to->free(where));
         must(to->close());
@@ -81,11 +81,12 @@ void policy_rows(const settings& how, report& into) {
 }  // namespace
 
 std::unique_ptr<writer> open_filled_once(const std::filesystem::path& file, std::uint64_t region_bytes,
-                                         const writer_options& options, region& emptied) {
+                                         const writer_options& options, bool waits, region& emptied) {
     auto to = must(writer::open(file, options));
     const region full = must(to->allocate(region_bytes, "measured"));
-    // So that it is seen to be one that waits, before its pages are touched for the first time.
-    must(to->persist());
+    // Before its pages are touched for the first time: they are another's than of a writer that never waits.
+    if (waits)
+        must(to->persist());
     const auto large = payload_of(std::min<std::uint64_t>(region_bytes / 8, mib));
     while (must(to->describe(full)).free_bytes() >= entry_bytes(large.size()))
         append_to(*to, full, large);
@@ -96,7 +97,7 @@ std::unique_ptr<writer> open_filled_once(const std::filesystem::path& file, std:
 
 page_durable::page_durable(const settings& how)
     : region_bytes_(how.bytes(64 * mib)), stream_(how.disk_file, region_bytes_ + mib) {
-    writer_ = open_filled_once(stream_.file(), region_bytes_, {}, where_);
+    writer_ = open_filled_once(stream_.file(), region_bytes_, {}, true, where_);
 }
 
 /// Entries lie in the second half of the region: what a sync costs may depend on where in the file it is.
