@@ -173,7 +173,7 @@ result<std::shared_ptr<control_file>> control_file::attach(const control_place& 
 }
 
 control_file::~control_file() {
-    fork_watch::without_forks([this] {
+    base::fork_hook::without_forks([this] {
         if (fd_ >= 0)
             ::close(std::exchange(fd_, -1));
     });

@@ -18,7 +18,7 @@ struct file_lock::state {
 
     ~state() { close(); }
     void close() noexcept {
-        fork_watch::without_forks([this] {
+        base::fork_hook::without_forks([this] {
             if (fd >= 0)
                 ::close(std::exchange(fd, -1));
         });
@@ -56,7 +56,7 @@ result<std::unique_ptr<file_lock>> file_lock::take(const std::string& path, int 
     const int exclusive_use = exclusive && S_ISBLK(data.st_mode) ? O_EXCL : 0;
     held->watch.emplace(&held->fd, trouble_word, count);
     int why = 0;
-    fork_watch::without_forks([&] {
+    base::fork_hook::without_forks([&] {
         held->fd = ::open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | exclusive_use);
         why = errno;
     });

@@ -1,17 +1,17 @@
 #pragma once
 
+#include "src/base/fork_hook.hpp"
+
 #include <cstddef>
 
 namespace pmemstream::medium {
 
 /// A mapping that forked children do not get, for as long as this lives. In a child its place is held by memory that
 /// nobody can access: else the child's own memory could come to lie there, and libpmem2, which still counts its
-/// parent's mappings in the child, would refuse every address that the kernel proposes there. (A child of clone without
-/// the atfork handlers is not covered.)
+/// parent's mappings in the child, would refuse every address that the kernel proposes there.
 class unforked_range {
 public:
     unforked_range() noexcept = default;
-    ~unforked_range();
     unforked_range(const unforked_range&) = delete;
     unforked_range& operator=(const unforked_range&) = delete;
 
@@ -20,12 +20,12 @@ public:
     [[nodiscard]] int cover(void* begin, std::size_t bytes, int* descriptor = nullptr) noexcept;
 
 private:
-    friend struct unforked_range_list;
-    void* begin_ = nullptr;  // null: covers nothing, and is in no list
+    static void in_child(void* of) noexcept;
+
+    void* begin_ = nullptr;
     std::size_t bytes_ = 0;
     int* descriptor_ = nullptr;
-    unforked_range* next_ = nullptr;
-    unforked_range* previous_ = nullptr;
+    base::fork_hook hook_;
 };
 
 }  // namespace pmemstream::medium
