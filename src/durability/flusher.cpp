@@ -33,27 +33,27 @@ void flusher::use(std::vector<format::region_slot*> slots) {
 }
 
 void flusher::begin() noexcept {
-    while (!try_begin()) {
-        const std::uint32_t seen = load_acquire(rounds_);
-        say_waiting();
-        if (busy_.load(std::memory_order_relaxed))
-            (void)ipc::futex_wait(rounds_, seen, std::chrono::nanoseconds::max());
-        waiting_.fetch_sub(1, std::memory_order_relaxed);
-    }
+    while (!try_begin())
+        sleep_while_busy(std::numeric_limits<std::uint64_t>::max(), std::chrono::nanoseconds::max());
 }
 
-/// Before the last look at busy_. Whoever is busy now looks at waiting_ afterwards, or we see that it is not busy.
-void flusher::say_waiting() noexcept {
+/// Returns early when everything up to `upto` is persisted, and at any time: the caller looks again.
+void flusher::sleep_while_busy(std::uint64_t upto, std::chrono::nanoseconds limit) noexcept {
+    const std::uint32_t seen = load_acquire(rounds_);
     waiting_.fetch_add(1, std::memory_order_seq_cst);
+    // Before the last look at busy_: whoever is busy now looks at waiting_ afterwards, or we see that it is not busy.
     if (fenced_)
         std::atomic_thread_fence(std::memory_order_seq_cst);
     else
         ipc::membarrier();
+    if (busy_.load(std::memory_order_relaxed) && load_acquire(header_.persist.timestamp) < upto)
+        (void)ipc::futex_wait(rounds_, seen, limit);
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void flusher::end() noexcept {
-    const bool shared = waiting_.load(std::memory_order_relaxed) > 1;
-    was_shared_ = was_shared_ || shared;
+    if (waiting_.load(std::memory_order_relaxed) > 1)
+        was_shared_ = true;
     busy_.store(false, std::memory_order_release);
     // Before the look at who waits: by the waiting thread's membarrier, as for [D4] in append.hpp, or by a fence.
     if (fenced_)
@@ -85,14 +85,10 @@ result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout)
                 return tl::unexpected(std::move(done.error()));
             continue;
         }
-        const std::uint32_t seen = load_acquire(rounds_);
         const auto left = bounded ? timeout - (steady::now() - start) : std::chrono::nanoseconds::max();
         if (left <= std::chrono::nanoseconds::zero())
             return false;
-        say_waiting();
-        if (busy_.load(std::memory_order_relaxed) && load_acquire(header_.persist.timestamp) < upto)
-            (void)ipc::futex_wait(rounds_, seen, left);
-        waiting_.fetch_sub(1, std::memory_order_relaxed);
+        sleep_while_busy(upto, left);
     }
 }
 
@@ -138,8 +134,7 @@ result<void> flusher::round() noexcept {
         if (moved_.empty())
             bell_->ring_persisted(ipc::region_doors, header_.wake.persisted, header_.wake.persisted);
     }
-    const bool words_due = bytes_since_words_ >= words_bytes_max || words_put_off_.load(std::memory_order_relaxed);
-    return words_due ? persist_words() : result<void>();
+    return persist_words_if_due();
 }
 
 /// Looked at by whoever is busy: a round that failed just before must not be followed by one that seems to succeed.
@@ -172,6 +167,11 @@ bool flusher::all_is_persisted() const noexcept {
         return format::state_of(load_acquire(slot->cold.state)) != format::slot_state::live ||
                load_acquire(slot->commit.commit_offset) == persisted_offset_of(load_relaxed(slot->persist.persisted));
     });
+}
+
+result<void> flusher::persist_words_if_due() noexcept {
+    const bool due = bytes_since_words_ >= words_bytes_max || words_put_off_.load(std::memory_order_relaxed);
+    return due ? persist_words() : result<void>();
 }
 
 result<void> flusher::persist_words() noexcept {
@@ -235,8 +235,7 @@ result<void> flusher::persist_region(std::uint32_t index, medium::byte_range dur
             store_release(header_.persist.timestamp, committed);
         if (bell_ != nullptr)
             bell_->ring_persisted(index, slots_[index]->persist.wake, header_.wake.persisted);
-        const bool words_due = bytes_since_words_ >= words_bytes_max || words_put_off_.load(std::memory_order_relaxed);
-        return words_due ? persist_words() : result<void>();
+        return persist_words_if_due();
     }();
     end();
     return done;

@@ -86,12 +86,13 @@ private:
 
     [[nodiscard]] bool try_begin() noexcept { return !busy_.exchange(true, std::memory_order_acquire); }
     void begin() noexcept;
-    void say_waiting() noexcept;
+    void sleep_while_busy(std::uint64_t upto, std::chrono::nanoseconds limit) noexcept;
     void end() noexcept;
     [[nodiscard]] result<void> check_usable() const noexcept;
     [[nodiscard]] result<void> round() noexcept;
     [[nodiscard]] result<void> make_durable(medium::elsewhere rest) noexcept;
     [[nodiscard]] result<void> persist_words() noexcept;
+    [[nodiscard]] result<void> persist_words_if_due() noexcept;
     [[nodiscard]] result<void> checked(result<void> done) noexcept;
     [[nodiscard]] bool all_is_persisted() const noexcept;
     void store_words(const moved_region& region) noexcept;

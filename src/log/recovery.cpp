@@ -279,9 +279,11 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     if (!base::mutated(base::mutant::table_not_flushed))
         if (auto done = persist_table(file, table); !done)
             return tl::unexpected(std::move(done.error()));
+    bool changed = row != trust::clean || !same_file;
     for (const auto& region : regions) {
         if (!region.clearing)
             continue;
+        changed = true;
         const std::uint64_t generation = format::generation_of(region.slot->cold.state);
         if (auto done = bring_to_life(file, *region.slot, generation, all.next_timestamp, file.epoch(),
                                       base::kill_point::clear_emptied);
@@ -292,8 +294,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
         if (auto done = settle_regions(file, regions); !done)
             return tl::unexpected(std::move(done.error()));
     store_release(header.commit.timestamp, committed);
-    if (auto done = persist_table(file, table); !done)
-        return tl::unexpected(std::move(done.error()));
+    if (changed)
+        if (auto done = persist_table(file, table); !done)
+            return tl::unexpected(std::move(done.error()));
     if (auto done = file.persist(header); !done)
         return tl::unexpected(std::move(done.error()));
     // After a rescan everything that is left was read from the medium or is made durable now; else only now and then.
