@@ -6,6 +6,7 @@
 #include "src/base/unique_fd.hpp"
 #include "src/base/wall_clock.hpp"
 #include "src/format/entry.hpp"
+#include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "src/log/scan.hpp"
 
@@ -141,15 +142,14 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
     if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
         return tl::unexpected(std::move(fine.error()));
     auto input = bytes_behind(file, cold, persisted);
-    unsigned ago = epochs_ago(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
-    const bool of_later_writer = ago > epochs_ago_max || ago > input.epoch;
-    if (of_later_writer && !same_file)
-        ago = 0;  // a copy made in use: the header is of an earlier moment than this slot
-    else if (of_later_writer)
+    auto stored_in = format::recent_epoch(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
+    if (!stored_in && !same_file)
+        stored_in = input.epoch;  // a copy made in use: the header is of an earlier moment than this slot
+    else if (!stored_in)
         return failure(errc::corrupt,
                        "{}: region slot {}: its persisted word at offset {} is of an epoch after the header's ({})",
                        file.name(), index, file.offset_of(slot.persist.persisted), input.epoch);
-    input.oldest_epoch = base::mutated(base::mutant::persisted_epoch_ignored) ? 0 : input.epoch - ago;
+    input.oldest_epoch = base::mutated(base::mutant::persisted_epoch_ignored) ? 0 : *stored_in;
     // Timestamps are compared from the region's first: a kill between the two stores of the persist line leaves its
     // timestamp ahead of its offset.
     const auto scanned = scan(input);

@@ -2,6 +2,7 @@
 
 #include "src/base/mutant.hpp"
 #include "src/format/entry.hpp"
+#include "src/format/rescan.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -34,17 +35,16 @@ entry_fault check_header(const scan_input& input, const scan_position& position,
         return fault;
     // [P14] No entry of this stream is younger than its header's epoch. Pairs with [P13] in writer.cpp.
     //       And none follows one of a later writer: what does is the old neighbour of an entry that was cut.
-    const unsigned ago = epochs_ago(input.epoch, entry_meta::epoch(header.meta));
+    const auto epoch = format::recent_epoch(input.epoch, entry_meta::epoch(header.meta));
     if (base::mutated(base::mutant::epoch_order_ignored))
         return entry_fault::none;
-    return ago > epochs_ago_max || ago > input.epoch || input.epoch - ago < position.epoch ? entry_fault::epoch_order
-                                                                                           : entry_fault::none;
+    return !epoch || *epoch < position.epoch ? entry_fault::epoch_order : entry_fault::none;
 }
 
 entry_fault check_entry(const scan_input& input, const scan_position& position, format::entry_header& header) noexcept {
     if (const auto fault = check_header(input, position, header); fault != entry_fault::none)
         return fault;
-    const std::uint64_t epoch = input.epoch - epochs_ago(input.epoch, entry_meta::epoch(header.meta));
+    const std::uint64_t epoch = input.epoch - format::epochs_ago(input.epoch, entry_meta::epoch(header.meta));
     const auto crc = format::expected_crc(input.bytes.data() + position.at, header.payload_bytes, epoch, header.meta,
                                           input.offset + position.at, input.crc_seed);
     return crc == header.crc ? entry_fault::none : entry_fault::crc;
@@ -52,7 +52,7 @@ entry_fault check_entry(const scan_input& input, const scan_position& position, 
 
 void step_over(const scan_input& input, scan_position& position, const format::entry_header& header) noexcept {
     position.at += format::entry_bytes(header.payload_bytes);
-    position.epoch = input.epoch - epochs_ago(input.epoch, entry_meta::epoch(header.meta));
+    position.epoch = input.epoch - format::epochs_ago(input.epoch, entry_meta::epoch(header.meta));
     if ((header.meta & entry_meta::filler_bit) == 0)
         position.timestamp = entry_meta::timestamp(header.meta);
 }
@@ -70,9 +70,8 @@ void pass_over_zeros(const scan_input& input, scan_position& position) noexcept 
 /// Whether anything whole lies not far behind a damaged or missing entry. The lengths before it are lost, so every place
 /// is tried; a header that cannot be one costs next to nothing.
 bool whole_entry_behind(const scan_input& input, scan_position position) noexcept {
-    constexpr std::uint64_t search_bytes_max = std::uint64_t{1} << 20;
-    std::uint64_t to_verify_bytes = std::uint64_t{16} << 20;
-    const std::uint64_t last = std::min<std::uint64_t>(input.bytes.size(), position.at + search_bytes_max);
+    std::uint64_t to_verify_bytes = format::search_payload_bytes_max;
+    const std::uint64_t last = std::min<std::uint64_t>(input.bytes.size(), position.at + format::search_bytes_max);
     for (position.at += 8; position.at + sizeof(format::entry_header) <= last; position.at += 8) {
         format::entry_header header{};
         if (check_header(input, position, header) != entry_fault::none || header.payload_bytes > to_verify_bytes)

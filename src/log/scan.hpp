@@ -7,12 +7,7 @@
 // How far an opening writer believes what lies behind a persisted offset. Pure: looks at bytes, stores nothing.
 namespace pmemstream::log {
 
-/// How many epochs ago an entry was written, as far as its eight bits tell. 128 and more: it was not written yet. An
-/// opening persists everything every so many epochs, so that nothing behind a persisted offset grows that old.
-[[nodiscard]] constexpr unsigned epochs_ago(std::uint64_t epoch, std::uint8_t bits) noexcept {
-    return (static_cast<unsigned>(epoch) - bits) & 0xff;
-}
-inline constexpr unsigned epochs_ago_max = 127;
+/// So often an opening persists everything, clean or not: see format::epochs_ago().
 inline constexpr std::uint64_t persist_every_epochs = 64;
 
 /// The part of a region that a rescan looks at.

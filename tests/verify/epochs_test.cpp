@@ -1,6 +1,6 @@
 // Epochs: of streams with more writers than an entry's header can tell apart, of persisted words, and damaged ones.
-#include "tools/verify/epochs.hpp"
 #include "src/format/entry.hpp"
+#include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "src/log/scan.hpp"
 #include "tests/crash/dead_stream.hpp"
@@ -10,7 +10,7 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using nlohmann::json;
 
-static_assert(tools::epochs_ago_max == log::epochs_ago_max);
+static_assert(format::epochs_ago_max == 127);
 
 namespace {
 

@@ -1,6 +1,7 @@
 #include "tools/salvage/survey.hpp"
 
 #include "src/base/checked.hpp"
+#include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
 #include "tools/salvage/scan.hpp"
@@ -182,8 +183,9 @@ private:
                             .emptied = format::state_of(cold.state) == format::slot_state::clearing};
         take_offsets(region, slot);
         const auto word = slot.persist.persisted;
-        const auto persisted_epoch =
-            clean_ || !seen_.epoch ? std::nullopt : recent_epoch(*seen_.epoch, format::persisted_epoch_of(word));
+        const auto persisted_epoch = clean_ || !seen_.epoch
+                                         ? std::nullopt
+                                         : format::recent_epoch(*seen_.epoch, format::persisted_epoch_of(word));
         if (persisted_epoch && format::check_offsets(format::persisted_offset_of(word),
                                                      format::persisted_offset_of(word), cold, index, from_.name()))
             region.persisted = {format::persisted_offset_of(word), *persisted_epoch};

@@ -1,5 +1,7 @@
 #include "tools/verify/entry_walk.hpp"
 
+#include "src/format/rescan.hpp"
+
 #include <algorithm>
 
 namespace pmemstream::tools {
@@ -17,10 +19,6 @@ constexpr std::uint64_t epochs_to_try_least = std::uint64_t{1} << 24;
 constexpr std::uint64_t epochs_to_try_per_step = 4;
 // Where nothing tells which writer was the last: each epoch that is tried is a chance for bytes that were no entry.
 constexpr std::uint64_t epochs_without_header = 16;
-
-// As whole_entry_behind() in src/log/scan.cpp; a test compares how far the two look.
-constexpr std::uint64_t recovery_search_bytes = std::uint64_t{1} << 20;
-constexpr std::uint64_t recovery_verify_bytes = std::uint64_t{16} << 20;
 
 /// The first of the epochs, at most so many of them, for which the CRC fits; 0 if there is none.
 std::uint64_t matching_epoch(std::uint32_t payload_state, const format::entry_header& header, std::uint64_t offset,
@@ -52,7 +50,7 @@ epoch_range entry_walk::epochs_for(std::uint64_t meta, std::uint64_t most) const
     const std::uint8_t bits = entry_meta::epoch(meta);
     if (!place_.as_recovery)
         return epochs_with(bits, least, most);
-    const auto epoch = recent_epoch(*place_.epoch, bits);
+    const auto epoch = format::recent_epoch(*place_.epoch, bits);
     return epoch && *epoch >= least ? epoch_range{*epoch, *epoch} : epoch_range{1, 0};
 }
 
@@ -113,9 +111,10 @@ bool entry_walk::verifies_in_search(const format::entry_header& header, std::uin
     return matching_epoch(state, header, at_, range, tries) != 0;
 }
 
+/// As whole_entry_behind() in src/log/scan.cpp; a test compares how far the two look.
 bool entry_walk::find_as_recovery() {
-    std::uint64_t to_verify_bytes = recovery_verify_bytes;
-    const std::uint64_t last = std::min(place_.end, at_ + recovery_search_bytes);
+    std::uint64_t to_verify_bytes = format::search_payload_bytes_max;
+    const std::uint64_t last = std::min(place_.end, at_ + format::search_bytes_max);
     for (at_ += 8; at_ + sizeof(format::entry_header) <= last; at_ += 8)
         if (verifies_in_search(window_.at<format::entry_header>(at_), to_verify_bytes))
             return true;

@@ -1,5 +1,6 @@
 #include "tools/verify/snapshot.hpp"
 
+#include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
 
@@ -304,7 +305,7 @@ const char* to_string(stream_state state) noexcept {
 
 std::optional<persisted_place> snapshot::persisted_of(const format::region_slot& slot) const noexcept {
     const std::uint64_t word = slot.persist.persisted;
-    const auto at = epoch ? recent_epoch(*epoch, format::persisted_epoch_of(word)) : std::nullopt;
+    const auto at = epoch ? format::recent_epoch(*epoch, format::persisted_epoch_of(word)) : std::nullopt;
     return at ? std::optional(persisted_place{format::persisted_offset_of(word), *at}) : std::nullopt;
 }
 
