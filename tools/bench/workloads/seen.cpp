@@ -7,6 +7,7 @@
 #include "tools/bench/raw_log.hpp"
 #include "tools/bench/workload.hpp"
 #include "tools/bench/workloads/percentiles.hpp"
+#include "tools/bench/workloads/sending_side.hpp"
 
 #include <fmt/format.h>
 #include <cstring>
@@ -17,7 +18,7 @@ namespace {
 
 using namespace pmemstream;
 
-enum class step_kind : std::uint64_t { clear, append, append_raw };
+using step_kind = sending_side::step_kind;
 
 /// Calls send(intended moment) `count` times, never before that moment.
 template <class Send>
@@ -33,18 +34,8 @@ void at_rate(std::uint64_t count, double gap_ns, Send send) {
 
 companion::step sender(const std::filesystem::path& file, const std::string& raw_file, std::uint64_t region_bytes,
                        std::uint64_t size, double gap_ns) {
-    struct state {
-        state(const std::filesystem::path& file, const std::string& raw_file, std::uint64_t bytes, std::uint64_t size)
-            : to(must(writer::open(file))),
-              where(must(to->allocate(bytes, "entries"))),
-              raw(raw_file, access::write),
-              payload(payload_of(size)) {}
-        std::unique_ptr<writer> to;
-        region where;
-        raw_mapping raw;
-        std::vector<std::byte> payload;
-    };
-    const auto here = std::make_shared<state>(file, raw_file, region_bytes, size);
+    const auto here = std::make_shared<sending_side>(file, raw_file, region_bytes);
+    here->payload = payload_of(size);
     return [here, gap_ns](meeting& shared) {
         const raw_log log(here->raw.data());
         const auto stamp = [&](std::uint64_t intended) {
@@ -52,9 +43,7 @@ companion::step sender(const std::filesystem::path& file, const std::string& raw
         };
         switch (static_cast<step_kind>(shared.to[0])) {
             case step_kind::clear:
-                here->where = must(here->to->clear(here->where));
-                tell(shared.from.data(), here->where);
-                __atomic_store_n(log.commit_offset, 0, __ATOMIC_RELEASE);
+                here->clear(shared);
                 break;
             case step_kind::append:
                 at_rate(shared.to[1], gap_ns, [&](std::uint64_t intended) {

@@ -5,6 +5,7 @@
 #include "tools/bench/measure.hpp"
 #include "tools/bench/raw_log.hpp"
 #include "tools/bench/workload.hpp"
+#include "tools/bench/workloads/sending_side.hpp"
 
 namespace bench {
 
@@ -12,22 +13,11 @@ namespace {
 
 using namespace pmemstream;
 
-/// Words of a step.
-enum class step_kind : std::uint64_t { clear, append, append_raw };
+using step_kind = sending_side::step_kind;
 
 companion::step appender(const std::filesystem::path& file, const std::filesystem::path& raw_file,
                          std::uint64_t region_bytes) {
-    struct state {
-        state(const std::filesystem::path& file, const std::filesystem::path& raw_file, std::uint64_t region_bytes)
-            : to(must(writer::open(file))),
-              where(must(to->allocate(region_bytes, "entries"))),
-              raw(raw_file, access::write) {}
-        std::unique_ptr<writer> to;
-        region where;
-        raw_mapping raw;
-        std::vector<std::byte> payload;
-    };
-    const auto here = std::make_shared<state>(file, raw_file, region_bytes);
+    const auto here = std::make_shared<sending_side>(file, raw_file, region_bytes);
     return [here](meeting& shared) {
         const auto entries = shared.to[1];
         const raw_log log(here->raw.data());
@@ -35,9 +25,7 @@ companion::step appender(const std::filesystem::path& file, const std::filesyste
             here->payload = payload_of(shared.to[2]);
         switch (static_cast<step_kind>(shared.to[0])) {
             case step_kind::clear:
-                here->where = must(here->to->clear(here->where));
-                tell(shared.from.data(), here->where);
-                __atomic_store_n(log.commit_offset, 0, __ATOMIC_RELEASE);
+                here->clear(shared);
                 break;
             case step_kind::append:
                 for (std::uint64_t i = 0; i < entries; ++i)
