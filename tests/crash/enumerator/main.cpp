@@ -165,6 +165,9 @@ const workload& named(std::string_view name) {
 int kill_mutants(const arguments& with) {
     std::vector<job> jobs;
     std::vector<const mutant_case*> cases;
+    // What the kernel happens to write back unasked is left to chance, and for some mutants it takes many tries. Only one
+    // that survives costs all of them.
+    const std::uint64_t usual_budget = with.on.front() == medium_kind::kernel ? 400'000 : 40'000;
     for (const auto& m : mutant_cases()) {
         if (with.mutant.empty() ? m.needs_death && with.on.front() == medium_kind::kernel : with.mutant != m.name)
             continue;
@@ -173,7 +176,7 @@ int kill_mutants(const arguments& with) {
             jobs.emplace_back().request = {.what = &named(with.workload.empty() ? m.workload : with.workload),
                                            .on = on,
                                            .seed = with.seed,
-                                           .images_wanted = with.budget != 0 ? with.budget : 40'000,
+                                           .images_wanted = with.budget != 0 ? with.budget : usual_budget,
                                            .with = m.which};
     }
     fmt::print("seed {}\n", with.seed);
