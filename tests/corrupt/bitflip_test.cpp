@@ -225,7 +225,7 @@ TEST_CASE(
             ++covered[i];
     REQUIRE(std::all_of(covered.begin(), covered.end(), [](int count) { return count == 1; }));
 
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     const std::uint64_t stride = std::max<std::uint64_t>(1, 100 / scaled(100));  // 1: every bit
     fmt::print("seed {}, every {}. bit of {} bytes\n", seed, stride, image.size());
     std::map<std::string, tally> rows;
@@ -285,21 +285,13 @@ TEST_CASE(
 
 TEST_CASE("no flipped bit of a stream that was not closed shows anything that nobody appended") {
     const temp_dir dir;
-    make_small_stream(dir / "small");
-    // A writer at work is as good as one that was killed.
-    auto opened = writer::open(dir / "small", {.control_mode = {}, .without_control = true});
-    REQUIRE(opened);
-    const auto large = (*opened)->find("large");
-    REQUIRE(large);
-    const std::array<std::byte, 20> payload{};
-    for (int i = 0; i < 4; ++i)
-        REQUIRE((*opened)->append(*large, payload));
+    const auto opened = make_stream_in_use(dir / "small");
     const auto image = read_file(dir / "small");
     const scratch_file file(dir / "flipped", image);
     const auto original = dump_merged(file.path());
     REQUIRE(original.whole());
 
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     const std::uint64_t stride = std::max<std::uint64_t>(3, 300 / scaled(100));
     std::uint64_t bits = 0, flips = 0, silent = 0, shorter = 0;
     complaints problems;

@@ -28,7 +28,7 @@ namespace {
 
 /// Runs `body` in a process of its own, so that a crash is a failure like others and names seed and case.
 progress run_apart(const char* name, const std::function<void(std::mt19937_64&, progress&)>& body) {
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     const shared_memory<progress> seen;
     child runner([&] {
         std::mt19937_64 random(seed);
@@ -329,7 +329,7 @@ TEST_CASE("a process that scribbles over the stream while it is read makes nobod
     const victim of;
     const scratch_file file(of.dir / "scribbled", of.image);
     const shared_memory<std::uint64_t> scribbles;
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     fmt::print("scribbler: seed {}\n", seed);
     auto steady = reader::open(file.path(), {.name = {}, .without_control = true});
     REQUIRE(steady);

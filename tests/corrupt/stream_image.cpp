@@ -2,19 +2,18 @@
 
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
-
-#include <pmemstream/writer.hpp>
+#include "tests/support/expect.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <random>
 #include <stdexcept>
 #include <system_error>
 
@@ -153,25 +152,8 @@ bool scratch_file::holds(std::span<const std::byte> content) const {
     return got == static_cast<ssize_t>(content.size()) && std::memcmp(now.data(), content.data(), content.size()) == 0;
 }
 
-std::uint64_t random_seed() {
-    if (const char* set = std::getenv("PMEMSTREAM_SEED"))
-        return std::strtoull(set, nullptr, 0);
-    return std::random_device{}();
-}
-
-std::uint64_t scaled(std::uint64_t rounds) {
-    const char* set = std::getenv("PMEMSTREAM_TEST_SCALE");
-    return std::max<std::uint64_t>(1, rounds * (set != nullptr ? std::strtoull(set, nullptr, 10) : 100) / 100);
-}
-
 void make_small_stream(const std::filesystem::path& file) {
-    const auto must = [](auto got) {
-        if (!got)
-            throw std::runtime_error(got.error().message());
-        return std::move(*got);
-    };
-    if (auto made = create(file, {.stream_bytes = 40960, .block_bytes = 64, .file_mode = {}}); !made)
-        throw std::runtime_error(made.error().message());
+    must(create(file, {.stream_bytes = 40960, .block_bytes = 64, .file_mode = {}}));
     const auto to = must(writer::open(file, {.control_mode = {}, .without_control = true}));
     std::vector<region> regions;
     for (unsigned i = 0; i < 21; ++i)
@@ -198,6 +180,16 @@ void make_small_stream(const std::filesystem::path& file) {
     must(to->append(large, std::span(payload).first(3)));
     if (!to->free(regions[3]) || !to->close())
         throw std::runtime_error("ending the small stream");
+}
+
+std::unique_ptr<writer> make_stream_in_use(const std::filesystem::path& file) {
+    make_small_stream(file);
+    auto opened = must(writer::open(file, {.control_mode = {}, .without_control = true}));
+    const region large = must(opened->find("large"));
+    const std::array<std::byte, 20> payload{};
+    for (int i = 0; i < 4; ++i)
+        (void)must(opened->append(large, payload));
+    return opened;
 }
 
 }  // namespace pmemstream::test

@@ -1,10 +1,14 @@
 #pragma once
 
 #include "src/base/unique_fd.hpp"
+#include "tests/support/test_numbers.hpp"
+
+#include <pmemstream/writer.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,13 +49,10 @@ private:
     std::uint64_t inode_ = 0;
 };
 
-/// From the environment: PMEMSTREAM_SEED, or a new one.
-[[nodiscard]] std::uint64_t random_seed();
-/// `rounds` scaled by PMEMSTREAM_TEST_SCALE (in percent), at least 1.
-[[nodiscard]] std::uint64_t scaled(std::uint64_t rounds);
-
 /// A small closed stream in blocks of 64 with regions in two table segments, free slots, batches, fillers, empty
 /// entries.
 void make_small_stream(const std::filesystem::path& file);
+/// The same with a writer at work, who has appended four entries of 20 bytes to "large": as good as one that was killed.
+[[nodiscard]] std::unique_ptr<writer> make_stream_in_use(const std::filesystem::path& file);
 
 }  // namespace pmemstream::test

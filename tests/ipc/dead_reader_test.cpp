@@ -57,7 +57,7 @@ std::pair<unsigned, unsigned> alive_and_dead_slots(const reader& observer, pid_t
 TEST_CASE("a killed reader, asleep or awake, costs the writer one ring at most, and its slot is reclaimed") {
     const std::uint64_t seed = seed_from_environment();
     std::mt19937_64 random(seed);
-    const unsigned rounds = std::min(scaled(90), victims_max);
+    const auto rounds = std::min<std::uint64_t>(scaled(90), victims_max);
     const temp_dir dir;
     const auto path = dir / "stream";
     must(create(path, {.stream_bytes = 16 << 20}));
@@ -120,7 +120,7 @@ TEST_CASE("sleepers beside one that is killed in its sleep are woken as before")
     const temp_dir dir;
     const auto path = dir / "stream";
     must(create(path, {.stream_bytes = 4 << 20}));
-    const unsigned rounds = std::min(scaled(60), victims_max);
+    const auto rounds = std::min<std::uint64_t>(scaled(60), victims_max);
     const shared_memory<board> b;
     std::vector<child> victims, survivors;
     for (unsigned i = 0; i < rounds; ++i)

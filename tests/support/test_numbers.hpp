@@ -8,16 +8,16 @@
 namespace pmemstream::test {
 
 /// `rounds`, scaled by the percentage in PMEMSTREAM_TEST_SCALE; never none.
-[[nodiscard]] inline unsigned scaled(unsigned rounds) {
+[[nodiscard]] inline std::uint64_t scaled(std::uint64_t rounds) {
     const char* text = std::getenv("PMEMSTREAM_TEST_SCALE");
-    const unsigned long percent = text == nullptr ? 100 : std::strtoul(text, nullptr, 10);
-    return std::max(1u, static_cast<unsigned>(rounds * percent / 100));
+    const std::uint64_t percent = text == nullptr ? 100 : std::strtoull(text, nullptr, 10);
+    return std::max<std::uint64_t>(1, rounds * percent / 100);
 }
 
 /// PMEMSTREAM_SEED, or a fresh one. The caller prints it.
 [[nodiscard]] inline std::uint64_t seed_from_environment() {
     if (const char* text = std::getenv("PMEMSTREAM_SEED"))
-        return std::strtoull(text, nullptr, 10);
+        return std::strtoull(text, nullptr, 0);
     return std::random_device()();
 }
 

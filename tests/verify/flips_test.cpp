@@ -1,6 +1,7 @@
 // Bit by bit: what verify says of a stream in which one bit is flipped.
 #include "tests/corrupt/effectless_bytes.hpp"
 #include "tests/corrupt/stream_image.hpp"
+#include "tests/support/expect.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tools/common/exit_code.hpp"
 #include "tools/verify/verify.hpp"
@@ -74,7 +75,7 @@ TEST_CASE("verify finds every flipped bit of a closed stream, or the format page
     REQUIRE(whole.regions.size() == 21);
 
     const effectless_bytes page(PMEMSTREAM_FORMAT_PAGE);
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     const std::uint64_t stride = std::max<std::uint64_t>(1, 100 / scaled(100));  // 1: every bit
     fmt::print("seed {}, every {}. bit of {} bytes\n", seed, stride, image.size());
     std::map<std::string, tally> rows;
@@ -129,27 +130,20 @@ TEST_CASE("verify finds every flipped bit of a closed stream, or the format page
 
 TEST_CASE("no flipped bit of a stream in use makes verify fall over, and those of committed entries are found") {
     const temp_dir dir;
-    make_small_stream(dir / "small");
-    auto opened = writer::open(dir / "small", {.control_mode = {}, .without_control = true});
-    REQUIRE(opened);
-    const auto large = (*opened)->find("large");
-    REQUIRE(large);
-    const std::array<std::byte, 20> payload{};
-    for (int i = 0; i < 4; ++i)
-        REQUIRE((*opened)->append(*large, payload));
+    const auto opened = make_stream_in_use(dir / "small");
     // The copy is one after power loss, or a backup taken in use: behind the persisted offsets it is torn at worst.
     const auto image = read_file(dir / "small");
     const scratch_file file(dir / "flipped", image);
     REQUIRE(tools::verify_stream(file.path()).state == tools::stream_state::rescan);
     REQUIRE(tools::verify_stream(dir / "small").state == tools::stream_state::in_use);
-    const auto info = (*opened)->describe(*large).value();
+    const auto info = opened->describe(must(opened->find("large"))).value();
     const std::uint64_t persisted = to_uint(info.persisted_end);
     const std::uint64_t committed = to_uint(info.committed_end);
     REQUIRE(persisted + 4 * 40 == committed);
 
     std::uint64_t flips = 0, found = 0, torn = 0, refused = 0;
     const std::uint64_t stride = std::max<std::uint64_t>(3, 300 / scaled(100));
-    std::uint64_t bit_number = random_seed() % stride;
+    std::uint64_t bit_number = seed_from_environment() % stride;
     for (const auto& p : pieces_of(image)) {
         const bool behind = p.begin >= persisted && p.end <= committed;
         for (std::uint64_t bit = p.begin * 8; bit < p.end * 8; ++bit) {

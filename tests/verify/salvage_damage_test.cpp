@@ -242,7 +242,7 @@ TEST_CASE("what is left of a truncated file") {
 }
 
 TEST_CASE("a stretch in the middle that is overwritten costs what lies in it") {
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     MESSAGE("PMEMSTREAM_SEED=" << seed);
     std::mt19937_64 random(seed);
     const small_stream stream(1 << 20, 4096);
@@ -344,7 +344,7 @@ TEST_CASE("with the table gone, what an older generation has in blocks of its ow
 }
 
 TEST_CASE("nothing in a file makes salvage fall over, and what it makes is a stream") {
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     MESSAGE("PMEMSTREAM_SEED=" << seed);
     std::mt19937_64 random(seed);
     const sample stream;

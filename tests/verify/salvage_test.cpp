@@ -127,7 +127,7 @@ TEST_CASE("beside a live writer that allocates, fills, clears and frees, what go
 }
 
 TEST_CASE("many regions, entries larger than any buffer, and empty ones") {
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     MESSAGE("PMEMSTREAM_SEED=" << seed);
     std::mt19937_64 random(seed);
     const small_stream stream(64 << 20, 4096);

@@ -127,7 +127,7 @@ TEST_CASE("what is no stream is refused with status 2, what is not there with 4"
 }
 
 TEST_CASE("a stream whose writer was killed is fine as it is, and after the next opening") {
-    const std::uint64_t seed = random_seed();
+    const std::uint64_t seed = seed_from_environment();
     MESSAGE("PMEMSTREAM_SEED=" << seed);
     std::mt19937_64 random(seed);
     const temp_dir dir;
