@@ -7,19 +7,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <ctime>
 
 namespace pmemstream::ipc {
 
-futex_outcome futex_wait(const std::uint32_t& word, std::uint32_t expected, std::chrono::nanoseconds timeout) noexcept {
-    timespec limit{};
-    const bool bounded = timeout != std::chrono::nanoseconds::max();
-    if (bounded) {
-        limit.tv_sec = static_cast<time_t>(timeout.count() / 1'000'000'000);
-        limit.tv_nsec = static_cast<long>(timeout.count() % 1'000'000'000);
-    }
-    const long code = ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, bounded ? &limit : nullptr, nullptr, 0);
+namespace {
+
+timespec timespec_of(std::chrono::nanoseconds t) noexcept {
+    return {static_cast<time_t>(t.count() / 1'000'000'000), static_cast<long>(t.count() % 1'000'000'000)};
+}
+
+futex_outcome outcome_of(long code) noexcept {
     if (code == 0 || errno == EINTR)
         return futex_outcome::woken;
     if (errno == EAGAIN)
@@ -27,8 +27,35 @@ futex_outcome futex_wait(const std::uint32_t& word, std::uint32_t expected, std:
     return errno == ETIMEDOUT ? futex_outcome::timed_out : futex_outcome::failed;
 }
 
+}  // namespace
+
+futex_outcome futex_wait(const std::uint32_t& word, std::uint32_t expected, std::chrono::nanoseconds timeout) noexcept {
+    const timespec limit = timespec_of(timeout);
+    const bool bounded = timeout != std::chrono::nanoseconds::max();
+    return outcome_of(::syscall(SYS_futex, &word, FUTEX_WAIT, expected, bounded ? &limit : nullptr, nullptr, 0));
+}
+
 int futex_wake_all(std::uint32_t& word) noexcept {
     return static_cast<int>(::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0));
+}
+
+futex_outcome futex_wait_private(const std::uint32_t& word, std::uint32_t expected, std::uint32_t bits,
+                                 std::chrono::nanoseconds timeout) noexcept {
+    // Here the limit is a point in time.
+    timespec limit{};
+    bool bounded = timeout != std::chrono::nanoseconds::max();
+    if (bounded) {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch();
+        bounded = timeout < std::chrono::nanoseconds::max() - now;
+        if (bounded)
+            limit = timespec_of(now + timeout);
+    }
+    return outcome_of(::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+                                bounded ? &limit : nullptr, nullptr, bits));
+}
+
+void futex_wake_private(std::uint32_t& word, std::uint32_t bits, int count) noexcept {
+    ::syscall(SYS_futex, &word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, count, nullptr, nullptr, bits);
 }
 
 bool futex_works(const std::uint32_t& word) noexcept {

@@ -46,6 +46,10 @@ enum class mutant : std::uint8_t {
     persisted_timestamp_first,  ///< V8: the stream's persisted timestamp moves before the regions' offsets
     persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
     fields_before_state_word,     ///< P8: what a slot says is read before its state word
+    // What threads that wait for a flush notice: tests/threads/turns_test.cpp.
+    sleeper_not_counted,   ///< D10: a thread sleeps uncounted
+    sleepers_before_word,  ///< D11: the end of a turn looks for sleepers before it can be seen
+    turn_not_passed_on,    ///< whoever was woken to take the turn, and need not, wakes no other
     count
 };
 

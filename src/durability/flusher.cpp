@@ -8,7 +8,6 @@
 
 #include <pmemstream/detail/kill_point.hpp>
 
-#include <sched.h>
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -22,8 +21,13 @@ using base::store_release;
 using format::persisted_offset_of;
 using steady = std::chrono::steady_clock;
 
+namespace {
+/// A flush may be kept back for others for as long as a flush takes, but not because one once took for ever.
+constexpr std::chrono::nanoseconds gather_max = std::chrono::milliseconds(10);
+}  // namespace
+
 flusher::flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept
-    : medium_(medium), header_(header), trouble_(trouble) {}
+    : medium_(medium), header_(header), trouble_(trouble), turns_(header.persist.timestamp) {}
 
 void flusher::use(std::vector<format::region_slot*> slots) {
     slots_ = std::move(slots);
@@ -32,64 +36,35 @@ void flusher::use(std::vector<format::region_slot*> slots) {
     ranges_.reserve(slots_.size() + 1);
 }
 
-void flusher::begin() noexcept {
-    while (!try_begin())
-        sleep_while_busy(std::numeric_limits<std::uint64_t>::max(), std::chrono::nanoseconds::max());
-}
-
-/// Returns early when everything up to `upto` is persisted, and at any time: the caller looks again.
-void flusher::sleep_while_busy(std::uint64_t upto, std::chrono::nanoseconds limit) noexcept {
-    const std::uint32_t seen = load_acquire(rounds_);
-    waiting_.fetch_add(1, std::memory_order_seq_cst);
-    // Before the last look at busy_: whoever is busy now looks at waiting_ afterwards, or we see that it is not busy.
-    if (fenced_)
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-    else
-        ipc::membarrier();
-    if (busy_.load(std::memory_order_relaxed) && load_acquire(header_.persist.timestamp) < upto)
-        (void)ipc::futex_wait(rounds_, seen, limit);
-    waiting_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void flusher::end() noexcept {
-    if (waiting_.load(std::memory_order_relaxed) > 1)
-        was_shared_ = true;
-    busy_.store(false, std::memory_order_release);
-    // Before the look at who waits: by the waiting thread's membarrier, as for [D4] in append.hpp, or by a fence.
-    if (fenced_)
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-    else
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (waiting_.load(std::memory_order_relaxed) == 0)
-        return;
-    __atomic_fetch_add(&rounds_, 1u, __ATOMIC_ACQ_REL);
-    ipc::futex_wake_all(rounds_);
-}
-
 result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout) noexcept {
     timeout = std::max(timeout, std::chrono::nanoseconds::zero());
     const auto start = steady::now();
     const bool bounded = timeout < steady::time_point::max() - start;
-    for (;;) {
-        if (load_acquire(header_.persist.timestamp) >= upto)
-            return true;
-        if (failed_.load(std::memory_order_acquire))
-            return tl::unexpected(*failure());
-        if (try_begin()) {
-            // Those whom the last round has served are about to append again: this one is to carry them too.
-            if (std::exchange(was_shared_, false))
-                ::sched_yield();
+    bool slept = false;
+    const auto outcome = [&]() -> result<bool> {
+        for (;;) {
+            if (load_acquire(header_.persist.timestamp) >= upto)
+                return true;
+            if (failed_.load(std::memory_order_acquire))
+                return tl::unexpected(*failure());
+            const auto rest = bounded ? timeout - (steady::now() - start) : std::chrono::nanoseconds::max();
+            if (slept && rest <= std::chrono::nanoseconds::zero())
+                return false;
+            slept =
+                !turns_.begin_or_sleep(upto, {rest, std::min(round_took_.load(std::memory_order_relaxed), gather_max)});
+            if (slept)
+                continue;
+            const auto begun = steady::now();
             auto done = round();
-            end();
+            round_took_.store(steady::now() - begun, std::memory_order_relaxed);
+            turns_.end();
             if (!done)
                 return tl::unexpected(std::move(done.error()));
-            continue;
         }
-        const auto left = bounded ? timeout - (steady::now() - start) : std::chrono::nanoseconds::max();
-        if (left <= std::chrono::nanoseconds::zero())
-            return false;
-        sleep_while_busy(upto, left);
-    }
+    }();
+    if (slept)
+        turns_.leave();
+    return outcome;
 }
 
 /// What is committed becomes persisted; the words that say so are left to persist_words().
@@ -98,6 +73,7 @@ result<void> flusher::round() noexcept {
         return fine;
     // Read before the regions' commit offsets: whoever sees this timestamp finds every entry up to it before those.
     const std::uint64_t committed = load_acquire(header_.commit.timestamp);
+    turns_.will_serve(committed);
     moved_.clear();
     ranges_.clear();
     for (std::uint32_t i = 0; i < slots_.size(); ++i) {
@@ -137,7 +113,7 @@ result<void> flusher::round() noexcept {
     return persist_words_if_due();
 }
 
-/// Looked at by whoever is busy: a round that failed just before must not be followed by one that seems to succeed.
+/// Looked at by the one whose turn it is: a round that failed just before must not be followed by one that seems to succeed.
 result<void> flusher::check_usable() const noexcept {
     if (failed_.load(std::memory_order_acquire))
         return tl::unexpected(*failure());
@@ -205,7 +181,7 @@ result<void> flusher::persist_words() noexcept {
 }
 
 result<void> flusher::persist_region(std::uint32_t index, medium::byte_range durable) noexcept {
-    begin();
+    turns_.begin();
     const auto done = [&]() -> result<void> {
         if (auto fine = check_usable(); !fine)
             return fine;
@@ -237,7 +213,7 @@ result<void> flusher::persist_region(std::uint32_t index, medium::byte_range dur
             bell_->ring_persisted(index, slots_[index]->persist.wake, header_.wake.persisted);
         return persist_words_if_due();
     }();
-    end();
+    turns_.end();
     return done;
 }
 
@@ -255,13 +231,13 @@ result<void> flusher::persist_everything() noexcept {
 }
 
 void flusher::tend() noexcept {
-    if (!try_begin()) {
-        words_put_off_.store(true, std::memory_order_relaxed);  // to whoever is busy, or comes next
+    if (!turns_.try_begin()) {
+        words_put_off_.store(true, std::memory_order_relaxed);  // to the one whose turn it is, or comes next
         return;
     }
     if (check_usable())
         (void)persist_words();
-    end();
+    turns_.end();
 }
 
 result<void> flusher::persist_timestamp() noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ipc/doorbell.hpp"
+#include "src/durability/turns.hpp"
 #include "src/format/layout.hpp"
 #include "src/medium/mapping.hpp"
 
@@ -34,8 +35,8 @@ public:
     /// Keeps every other round away for as long as it lives: for changing the table, or what it says.
     class pause {
     public:
-        explicit pause(flusher& of) noexcept : of_(of) { of_.begin(); }
-        ~pause() { of_.end(); }
+        explicit pause(flusher& of) noexcept : of_(of) { of_.turns_.begin(); }
+        ~pause() { of_.turns_.end(); }
         pause(const pause&) = delete;
         pause& operator=(const pause&) = delete;
 
@@ -48,7 +49,8 @@ public:
     /// Whom to ring for persisted entries. Before anybody else can call.
     void use(ipc::doorbell& bell) noexcept {
         bell_ = &bell;
-        fenced_ = bell.fenced();
+        if (medium_.flushes() && !bell.fenced())
+            turns_.leave_fences_to_sleepers();
     }
     /// The writer's, kept in the persisted words: see format::persisted_word.
     void set_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
@@ -84,10 +86,6 @@ private:
         std::uint64_t timestamp = 0;
     };
 
-    [[nodiscard]] bool try_begin() noexcept { return !busy_.exchange(true, std::memory_order_acquire); }
-    void begin() noexcept;
-    void sleep_while_busy(std::uint64_t upto, std::chrono::nanoseconds limit) noexcept;
-    void end() noexcept;
     [[nodiscard]] result<void> check_usable() const noexcept;
     [[nodiscard]] result<void> round() noexcept;
     [[nodiscard]] result<void> make_durable(medium::elsewhere rest) noexcept;
@@ -101,17 +99,13 @@ private:
     format::shared_header& header_;
     const std::uint32_t& trouble_;
     ipc::doorbell* bell_ = nullptr;  // null: nobody to ring yet
-    bool fenced_ = true;             // this process has not registered for membarrier
     std::uint64_t epoch_ = 0;
 
-    std::atomic<bool> busy_{false};
-    alignas(64) std::uint32_t rounds_ = 0;  // futex word: moves when a round ends
-    std::atomic<unsigned> waiting_{0};      // for it to move
-
+    turns turns_;
+    std::atomic<std::chrono::nanoseconds> round_took_{std::chrono::nanoseconds(0)};  // the last one of wait()
     std::atomic<bool> words_put_off_{false};  // tend() came while somebody was busy
 
-    // Of whoever is busy.
-    bool was_shared_ = false;  // others waited for the last round
+    // Of the one whose turn it is.
     std::vector<format::region_slot*> slots_;
     std::vector<moved_region> moved_;
     std::vector<medium::mapping::range> ranges_;

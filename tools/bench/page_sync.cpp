@@ -1,12 +1,15 @@
 #include "tools/bench/page_sync.hpp"
 
 #include "tools/bench/measure.hpp"
+#include "tools/bench/raw_futex.hpp"
 #include "tools/bench/row.hpp"
+#include "tools/bench/team.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -43,6 +46,46 @@ double page_sync::sync_pages(std::uint64_t times, std::uint64_t step_bytes) {
     return measure(cheaper_, times, step_bytes);
 }
 
+double page_sync::sync_for_all(unsigned threads, std::uint64_t rounds, std::uint64_t step_bytes) {
+    if (position_ + threads * rounds * step_bytes > mapping_->bytes())
+        position_ = 0;
+    std::atomic<std::uint64_t> next{position_};
+    std::atomic<unsigned> arrived{0};
+    std::atomic<bool> failed{false};
+    alignas(64) std::uint32_t round = 0;
+    std::uint64_t synced = position_;
+    const double ns = together(threads, [&] {
+        for (std::uint64_t i = 0; i < rounds; ++i) {
+            const std::uint32_t seen = __atomic_load_n(&round, __ATOMIC_ACQUIRE);
+            std::memset(mapping_->data() + next.fetch_add(step_bytes), static_cast<int>(i), step_bytes);
+            if (arrived.fetch_add(1) + 1 < threads) {
+                while (__atomic_load_n(&round, __ATOMIC_ACQUIRE) == seen)
+                    futex_wait(round, seen, shared_by::threads);
+                continue;
+            }
+            arrived = 0;
+            try {
+                sync(cheaper_, synced, next);
+            } catch (const std::system_error&) {
+                failed = true;
+            }
+            synced = next;
+            __atomic_store_n(&round, seen + 1, __ATOMIC_RELEASE);
+            futex_wake(round, shared_by::threads);
+        }
+    });
+    position_ = synced;
+    if (failed)
+        throw std::runtime_error(file_.file().string() + ": syncing pages failed");
+    return ns / static_cast<double>(threads * rounds);
+}
+
+void page_sync::sync(call how, std::uint64_t begin, std::uint64_t end) {
+    const std::uint64_t first = begin / 4096 * 4096;
+    if ((how == call::msync ? ::msync(mapping_->data() + first, end - first, MS_SYNC) : ::fdatasync(fd_)) != 0)
+        throw std::system_error(errno, std::generic_category(), file_.file().string() + ": syncing");
+}
+
 double page_sync::measure(call how, std::uint64_t times, std::uint64_t step_bytes) {
     step_bytes = std::min<std::uint64_t>(step_bytes, 4096);
     const auto begin = clock::now();
@@ -52,9 +95,7 @@ double page_sync::measure(call how, std::uint64_t times, std::uint64_t step_byte
         if (position_ + step_bytes > mapping_->bytes())
             position_ = 0;
         std::memset(mapping_->data() + position_, static_cast<int>(i), step_bytes);
-        std::byte* const page = mapping_->data() + position_ / 4096 * 4096;
-        if ((how == call::msync ? ::msync(page, 4096, MS_SYNC) : ::fdatasync(fd_)) != 0)
-            throw std::system_error(errno, std::generic_category(), file_.file().string() + ": syncing a page");
+        sync(how, position_, position_ + step_bytes);
         position_ += step_bytes;
     }
     return ns_since(begin) / static_cast<double>(times);

@@ -19,12 +19,16 @@ public:
 
     /// Stores `step_bytes` at a time behind one another, and syncs each. ns per sync.
     [[nodiscard]] double sync_pages(std::uint64_t times, std::uint64_t step_bytes);
+    /// So many threads each store a step; the last to come syncs the pages for all of them and wakes the others, which
+    /// slept; `rounds` times. ns per thread and round.
+    [[nodiscard]] double sync_for_all(unsigned threads, std::uint64_t rounds, std::uint64_t step_bytes);
     /// msync or fdatasync.
     [[nodiscard]] const char* by() const noexcept;
 
 private:
     enum class call : std::uint8_t { msync, fdatasync };
     double measure(call how, std::uint64_t times, std::uint64_t step_bytes);
+    void sync(call how, std::uint64_t begin, std::uint64_t end);
 
     scratch_file file_;
     std::unique_ptr<raw_mapping> mapping_;

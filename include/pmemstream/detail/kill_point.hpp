@@ -32,6 +32,7 @@ enum class kill_point : std::uint8_t {
     header_read,       ///< a cursor has read an entry's header, and not yet whether it is the entry's
     payload_copied,    ///< the same of a payload
     regions_read,      ///< a merged cursor has looked at every region
+    turn_ends,         ///< a flusher's turn has looked at who sleeps, and wakes nobody yet
     slot_read,         ///< a slot's fields are copied, and not yet known to be of one generation
 };
 

@@ -6,13 +6,13 @@
 #include "tools/bench/raw_log.hpp"
 #include "tools/bench/row.hpp"
 #include "tools/bench/streams.hpp"
+#include "tools/bench/team.hpp"
 #include "tools/bench/workload.hpp"
 #include "tools/bench/workloads/durable.hpp"
 
 #include <fmt/format.h>
 #include <atomic>
 #include <mutex>
-#include <thread>
 
 namespace bench {
 
@@ -118,7 +118,7 @@ double page_durable::append_and_wait(std::span<const std::byte> payload, unsigne
     make_room(threads * each * entry_bytes(payload.size()));
     std::mutex appending;
     std::atomic<bool> failed{false};
-    const auto work = [&] {
+    const double ns = together(threads, [&] {
         for (std::uint64_t i = 0; i < each && !failed; ++i) {
             timestamp given{};
             {
@@ -133,17 +133,10 @@ double page_durable::append_and_wait(std::span<const std::byte> payload, unsigne
             if (!writer_->wait_persisted(given))
                 failed = true;
         }
-    };
-    const auto begin = clock::now();
-    std::vector<std::thread> others;
-    for (unsigned t = 1; t < threads; ++t)
-        others.emplace_back(work);
-    work();
-    for (auto& t : others)
-        t.join();
+    });
     if (failed)
         throw std::runtime_error("durable: an append or a wait failed");
-    return ns_since(begin) / static_cast<double>(threads * each);
+    return ns / static_cast<double>(threads * each);
 }
 
 void run_durable_pages(const settings& how, report& into) {
@@ -153,21 +146,35 @@ void run_durable_pages(const settings& how, report& into) {
     {
         page_durable ours(how);
         page_sync limit(how.disk_file.string() + ".raw", how.bytes(64 * mib));
-        for (const unsigned threads : {1U, 4U, 16U, 64U}) {
-            const auto costs =
-                in_turns(how.repetitions,
-                         {[&] { return ours.append_and_wait(payload, threads, how.count(threads == 1 ? 200 : 50)); },
-                          [&] { return limit.sync_pages(how.count(200), entry_bytes(size)); }});
-            row r{.workload = "durable",
-                  .variant = fmt::format("page, {} waiting", threads),
-                  .payload_bytes = size,
-                  .unit = "ns/entry",
-                  .limit = std::string("one page synced, by ") + limit.by()};
-            if (threads == 1)
-                r.goal = 1.1;
+        const auto waiting = [&](unsigned threads) {
+            return [&, threads] { return ours.append_and_wait(payload, threads, how.count(threads == 1 ? 200 : 100)); };
+        };
+        const auto row_of = [&](unsigned threads, const char* beside) {
+            return row{.workload = "durable",
+                       .variant = fmt::format("page, {} waiting{}", threads, beside),
+                       .payload_bytes = size,
+                       .unit = "ns/entry"};
+        };
+        {
+            const auto costs = in_turns(
+                how.repetitions, {waiting(1), [&] { return limit.sync_pages(how.count(200), entry_bytes(size)); }});
+            row r = row_of(1, "");
+            r.limit = std::string("one page synced, by ") + limit.by();
+            r.goal = 1.1;
+            into.add(summarized(r, costs[0], costs[1]));
+        }
+        for (const unsigned threads : {4U, 16U, 64U}) {
+            const auto costs = in_turns(
+                how.repetitions, {waiting(threads), waiting(1),
+                                  [&] { return limit.sync_for_all(threads, how.count(100), entry_bytes(size)); }});
+            row r = row_of(threads, " : one");
+            r.limit = "one waiting";
             if (threads == 64)
                 r.goal = 0.05;
             into.add(summarized(r, costs[0], costs[1]));
+            r = row_of(threads, " : bare");
+            r.limit = "as many threads, one of which syncs a page for all and wakes them";
+            into.add(summarized(r, costs[0], costs[2]));
         }
     }
     policy_rows(how, into);

@@ -4,13 +4,10 @@
 #include "tools/bench/follower.hpp"
 #include "tools/bench/histogram.hpp"
 #include "tools/bench/measure.hpp"
+#include "tools/bench/raw_futex.hpp"
 #include "tools/bench/workload.hpp"
 #include "tools/bench/workloads/percentiles.hpp"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include <climits>
 #include <cstring>
 
 namespace bench {
@@ -23,13 +20,6 @@ using namespace pmemstream;
 constexpr std::uint64_t falling_asleep_ns = 100'000;
 
 enum class step_kind : std::uint64_t { sleep_on_stream, sleep_on_futex };
-
-void futex_wait(std::uint32_t& word, std::uint32_t seen) noexcept {
-    (void)::syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
-}
-void futex_wake(std::uint32_t& word) noexcept {
-    (void)::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-}
 
 /// In the second process: sleeps `to[1]` times, and records how long after the moment told it ran again.
 companion::step sleeper(const std::filesystem::path& file) {
@@ -55,7 +45,7 @@ companion::step sleeper(const std::filesystem::path& file) {
             const auto seen = __atomic_load_n(&shared.word, __ATOMIC_ACQUIRE);
             __atomic_store_n(&shared.place, i, __ATOMIC_RELEASE);
             while (__atomic_load_n(&shared.word, __ATOMIC_ACQUIRE) == seen)
-                futex_wait(shared.word, seen);
+                futex_wait(shared.word, seen, shared_by::processes);
             const std::uint64_t now = now_ns();
             shared.times.record(now - __atomic_load_n(&shared.to[4], __ATOMIC_RELAXED));
         }
@@ -111,7 +101,7 @@ void run_wake(const settings& how, report& into) {
         wake_often(other, rounds, writer_cost, [&](std::uint64_t begin) {
             __atomic_store_n(&shared.to[4], begin, __ATOMIC_RELAXED);
             __atomic_fetch_add(&shared.word, 1, __ATOMIC_RELEASE);
-            futex_wake(shared.word);
+            futex_wake(shared.word, shared_by::processes);
         });
     };
     const auto unused = std::make_unique<histogram>();

@@ -1,0 +1,274 @@
+// Whose turn it is to flush: real threads that really sleep. Where a step that D10 and D11 of docs/ordering.md name is left
+// out, one of them must sleep for ever: what cannot fail proves nothing.
+#include "src/durability/turns.hpp"
+#include "src/base/mutant.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/test_numbers.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
+
+#include <doctest/doctest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace pmemstream;
+using namespace pmemstream::test;
+using base::mutant;
+using durability::turns;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr turns::patience for_long{1min, 1min};
+
+/// Whether the thread that made this sleeps, as the kernel says.
+class asleep {
+public:
+    [[nodiscard]] bool now() const {
+        std::ifstream file("/proc/self/task/" + std::to_string(id_) + "/stat");
+        std::string text;
+        std::getline(file, text);
+        const auto state = text.rfind(") ");
+        return state != std::string::npos && text[state + 2] == 'S';
+    }
+
+private:
+    long id_ = ::syscall(SYS_gettid);
+};
+
+/// A thread that waits until `upto` is served; it takes no turn that it is offered, but ends it at once.
+class sleeper {
+public:
+    sleeper(turns& from, const std::uint64_t& served, std::uint64_t upto, std::chrono::nanoseconds limit = 1min)
+        : thread_([this, &from, &served, upto, limit] {
+              self_.emplace();
+              there_ = true;
+              const auto until = std::chrono::steady_clock::now() + limit;
+              while (__atomic_load_n(&served, __ATOMIC_ACQUIRE) < upto) {
+                  if (from.begin_or_sleep(upto, {limit, limit})) {
+                      from.end();
+                      continue;
+                  }
+                  if (std::chrono::steady_clock::now() >= until) {
+                      overslept_ = true;
+                      break;
+                  }
+              }
+              from.leave();
+              done_ = true;
+          }) {}
+    ~sleeper() { join(); }
+    sleeper(const sleeper&) = delete;
+    sleeper& operator=(const sleeper&) = delete;
+
+    /// There is nothing else at which it could sleep.
+    [[nodiscard]] bool sleeps() const { return there_ && !done_ && self_->now(); }
+    [[nodiscard]] bool overslept() {
+        join();
+        return overslept_;
+    }
+    void join() {
+        if (thread_.joinable())
+            thread_.join();
+    }
+
+private:
+    std::optional<asleep> self_;
+    std::atomic<bool> there_{false};
+    std::atomic<bool> done_{false};
+    std::atomic<bool> overslept_{false};
+    std::thread thread_;
+};
+
+/// Whoever is not woken sleeps so long; only where a step is left out.
+std::chrono::nanoseconds limit_now() {
+    return base::active_mutant == mutant::none ? std::chrono::nanoseconds(1min) : 100ms;
+}
+
+struct scene {
+    std::uint64_t served = 0;
+    turns turn{served};
+    void serve(std::uint64_t upto) { __atomic_store_n(&served, upto, __ATOMIC_RELEASE); }
+};
+
+bool sleeper_of_this_turn_oversleeps() {
+    scene s;
+    REQUIRE(s.turn.try_begin());
+    s.turn.will_serve(1);
+    sleeper one(s.turn, s.served, 1, limit_now());
+    REQUIRE(eventually([&] { return one.sleeps(); }));
+    s.serve(1);
+    s.turn.end();
+    return one.overslept();
+}
+
+/// Where the end of a turn stands between its two steps, a thread comes to wait. If it still sees the turn taken it falls
+/// asleep, and the end has looked for sleepers already.
+bool sleeper_that_comes_at_the_end_oversleeps() {
+    static std::function<void()> action;
+    static std::atomic<bool> armed;
+    scene s;
+    REQUIRE(s.turn.try_begin());
+    s.turn.will_serve(0);
+    std::unique_ptr<sleeper> one;
+    action = [&] {
+        one = std::make_unique<sleeper>(s.turn, s.served, 1, limit_now());
+        // Else it takes one turn after the other until it is served.
+        if (base::active_mutant != mutant::none)
+            REQUIRE(eventually([&] { return one->sleeps(); }));
+    };
+    armed = true;
+    base::stepping_in = [](base::kill_point here) {
+        if (here == base::kill_point::turn_ends && armed.exchange(false))
+            action();
+    };
+    s.turn.end();
+    REQUIRE(!armed);
+    if (base::active_mutant == mutant::none)
+        s.serve(1);
+    const bool overslept = one->overslept();
+    base::stepping_in = nullptr;
+    return overslept;
+}
+
+/// Two sleep for the next turn and are served before anybody takes it: the one that is woken wakes the other.
+bool second_sleeper_oversleeps() {
+    scene s;
+    REQUIRE(s.turn.try_begin());
+    s.turn.will_serve(0);
+    sleeper one(s.turn, s.served, 1, limit_now());
+    sleeper two(s.turn, s.served, 1, limit_now());
+    REQUIRE(eventually([&] { return one.sleeps() && two.sleeps(); }));
+    s.serve(1);
+    s.turn.end();
+    const bool first = one.overslept();
+    const bool second = two.overslept();
+    return first || second;
+}
+
+}  // namespace
+
+TEST_CASE("who sleeps when a turn ends is woken, at whatever moment it fell asleep") {
+    CHECK(!sleeper_of_this_turn_oversleeps());
+    CHECK(!sleeper_that_comes_at_the_end_oversleeps());
+    CHECK(!second_sleeper_oversleeps());
+}
+
+TEST_CASE("a step that is left out lets one sleep for ever") {
+    const std::vector<std::pair<mutant, bool (*)()>> cases{
+        {mutant::sleeper_not_counted, sleeper_of_this_turn_oversleeps},
+        {mutant::sleepers_before_word, sleeper_that_comes_at_the_end_oversleeps},
+        {mutant::turn_not_passed_on, second_sleeper_oversleeps},
+    };
+    for (const auto& [which, play] : cases) {
+        CAPTURE(static_cast<int>(which));
+        base::active_mutant = which;
+        const bool overslept = play();
+        base::active_mutant = mutant::none;
+        CHECK(overslept);
+    }
+    CHECK(cases.size() ==
+          static_cast<std::size_t>(mutant::count) - static_cast<std::size_t>(mutant::sleeper_not_counted));
+}
+
+TEST_CASE("the last thread that comes back takes the turn for all") {
+    constexpr unsigned others = 5;
+    const std::uint64_t rounds = scaled(200);
+    scene s;
+    std::uint64_t committed = 0;  // atomic
+    std::atomic<std::uint64_t> turns_taken{1};
+    std::atomic<unsigned> there{0};
+    std::vector<std::optional<asleep>> ids(others + 1);
+    const auto all_others_sleep = [&] {
+        return there == others + 1 &&
+               std::count_if(ids.begin(), ids.end(), [](const auto& id) { return id->now(); }) == others;
+    };
+    const auto append_and_wait = [&] {
+        const std::uint64_t mine = __atomic_add_fetch(&committed, 1, __ATOMIC_ACQ_REL);
+        bool slept = false;
+        while (__atomic_load_n(&s.served, __ATOMIC_ACQUIRE) < mine) {
+            slept = !s.turn.begin_or_sleep(mine, for_long);
+            if (slept)
+                continue;
+            // A flush that takes long.
+            if (!eventually(all_others_sleep))
+                break;
+            ++turns_taken;
+            const std::uint64_t upto = __atomic_load_n(&committed, __ATOMIC_ACQUIRE);
+            s.turn.will_serve(upto);
+            s.serve(upto);
+            s.turn.end();
+        }
+        if (slept)
+            s.turn.leave();
+    };
+    // The first turn is this thread's, and the others sleep for it.
+    REQUIRE(s.turn.try_begin());
+    s.turn.will_serve(others);
+    std::vector<std::thread> team;
+    ids[others].emplace();
+    ++there;
+    for (unsigned t = 0; t < others; ++t)
+        team.emplace_back([&, t] {
+            ids[t].emplace();
+            ++there;
+            for (std::uint64_t round = 0; round < rounds; ++round)
+                append_and_wait();
+        });
+    REQUIRE(eventually(all_others_sleep));
+    s.serve(others);
+    s.turn.end();
+    for (std::uint64_t round = 1; round < rounds; ++round)
+        append_and_wait();
+    for (auto& t : team)
+        t.join();
+    CHECK(turns_taken == rounds);
+}
+
+TEST_CASE("where the others do not come back, a thread takes the turn alone, and does not wait for them each time") {
+    scene s;
+    {
+        REQUIRE(s.turn.try_begin());
+        s.turn.will_serve(1);
+        sleeper other(s.turn, s.served, 1);
+        REQUIRE(eventually([&] { return other.sleeps(); }));
+        s.serve(1);
+        s.turn.end();
+    }
+    // One slept: so one is expected, and does not come. The patience is over at once.
+    CHECK(s.turn.begin_or_sleep(2, {1min, 0ns}));
+    s.turn.end();
+    // Nobody slept now: no patience is asked for.
+    CHECK(s.turn.begin_or_sleep(3, for_long));
+    s.turn.end();
+}
+
+TEST_CASE("a turn can be taken over from who gathers, who then gets it back") {
+    scene s;
+    {
+        REQUIRE(s.turn.try_begin());
+        s.turn.will_serve(1);
+        sleeper other(s.turn, s.served, 1);
+        REQUIRE(eventually([&] { return other.sleeps(); }));
+        s.serve(1);
+        s.turn.end();
+    }
+    sleeper gathers(s.turn, s.served, 2);
+    REQUIRE(eventually([&] { return gathers.sleeps(); }));
+    s.turn.begin();
+    s.serve(2);
+    s.turn.end();
+    CHECK(!gathers.overslept());
+}
