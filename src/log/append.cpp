@@ -34,22 +34,26 @@ void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc,
     store_relaxed(header.meta, meta);
 }
 
-/// Writes a whole entry at `to`, which lies in the file at `offset`: payload with zeros behind it up to a multiple of
-/// 8, then the header.
-void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_t epoch, std::uint64_t meta,
-                 std::uint64_t offset, std::uint32_t seed) noexcept {
-    std::byte* const place = to + sizeof(format::entry_header);
+/// Stores a payload, with zeros behind it up to a multiple of 8; returns the CRC's register behind it.
+[[gnu::always_inline]] inline std::uint32_t write_payload(std::byte* to, std::span<const std::byte> payload,
+                                                          std::uint32_t seed) noexcept {
     const std::size_t bytes = payload.size();
     if (!base::is_aligned(bytes, 8))
-        std::memset(place + (bytes & ~std::size_t{7}), 0, 8);
+        std::memset(to + (bytes & ~std::size_t{7}), 0, 8);
 #ifdef PMEMSTREAM_TEST_HOOKS
-    std::uint32_t crc = base::crc32c_copy(seed, place, payload.data(), bytes / 2);
+    const std::uint32_t crc = base::crc32c_copy(seed, to, payload.data(), bytes / 2);
     base::die_at(base::kill_point::copy);
-    crc = base::crc32c_copy(crc, place + bytes / 2, payload.data() + bytes / 2, bytes - bytes / 2);
+    return base::crc32c_copy(crc, to + bytes / 2, payload.data() + bytes / 2, bytes - bytes / 2);
 #else
-    const std::uint32_t crc = base::crc32c_copy(seed, place, payload.data(), bytes);
+    return base::crc32c_copy(seed, to, payload.data(), bytes);
 #endif
-    write_header(to, static_cast<std::uint32_t>(bytes), crc, epoch, meta, offset);
+}
+
+/// Writes a whole entry at `to`, which lies in the file at `offset`.
+void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_t epoch, std::uint64_t meta,
+                 std::uint64_t offset, std::uint32_t seed) noexcept {
+    const std::uint32_t crc = write_payload(to + sizeof(format::entry_header), payload, seed);
+    write_header(to, static_cast<std::uint32_t>(payload.size()), crc, epoch, meta, offset);
 }
 
 [[gnu::cold, gnu::noinline]] tl::unexpected<error> refuse_size(const log::stream_file& file, const std::string& where,
@@ -87,18 +91,39 @@ static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
 }
 
 void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept {
-    if (base::mutated(base::mutant::timestamp_before_offset))
-        base::store_release(*hot.stream_committed, hot.next_timestamp - 1);
     detail::store_commit(hot, regions[index], end, newest, hot.next_timestamp - 1);
     if (bell->fenced() ? detail::somebody_sleeps<true>(hot, index) : detail::somebody_sleeps<false>(hot, index))
         bell->ring_from_append(index, table.slot(index).commit.wake);
+}
+
+/// What mutants do before the entry is there.
+inline void writer::impl::announce_too_early(std::uint32_t index, std::uint64_t end) noexcept {
+    if (base::mutated(base::mutant::offset_before_entry))
+        base::store_release(regions[index].commit_line[0], end);
+    if (base::mutated(base::mutant::timestamp_before_offset))
+        base::store_release(*hot.stream_committed, hot.next_timestamp);
+    if (base::mutated(base::mutant::persisted_word_before_entry))
+        base::store_release(table.slot(index).persist.persisted, format::persisted_word(end, epoch));
+}
+
+bool writer::impl::append_long(region where, std::span<const std::byte> payload) noexcept {
+    return payload.size() <= payload_bytes_max &&
+           detail::append_one(hot, where, payload.size(), base::round_up(payload.size(), 8),
+                              [&](std::byte* to, std::uint64_t seed) noexcept {
+                                  announce_too_early(where.index(), regions[where.index()].committed +
+                                                                        format::entry_bytes(payload.size()));
+                                  return write_payload(to, payload, static_cast<std::uint32_t>(seed));
+                              });
 }
 
 result<timestamp> writer::append_any(region where, std::span<const std::byte> payload) noexcept {
     auto& hot = impl_->hot;
     if (impl_->all_durable)
         return impl_->append_durably(where, payload);
-    if (!detail::append_short<true>(hot, where, payload.data(), payload.size()))
+    const bool done = payload.size() > detail::short_payload_bytes_max
+                          ? impl_->append_long(where, payload)
+                          : detail::append_short<true>(hot, where, payload.data(), payload.size());
+    if (!done)
         return impl_->append(where, payload);
     const timestamp given{hot.next_timestamp - 1};
     if (detail::somebody_sleeps(hot, where.index())) [[unlikely]]
@@ -145,10 +170,7 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
     if (now > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
     const std::uint64_t end = offset + format::entry_bytes(payload.size());
-    if (base::mutated(base::mutant::offset_before_entry))
-        base::store_release(region->commit_line[0], end);
-    if (base::mutated(base::mutant::persisted_word_before_entry))
-        base::store_release(table.slot(where.index()).persist.persisted, format::persisted_word(end, epoch));
+    announce_too_early(where.index(), end);
     if (past_caches != nullptr) {
         const std::uint64_t begin = offset + sizeof(format::entry_header);
         std::memset(hot.base + begin + payload.size(), 0, end - begin - payload.size());

@@ -108,6 +108,9 @@ struct writer::impl {
 
     // append.cpp
     [[nodiscard]] std::string name_of(region where) const;
+    void announce_too_early(std::uint32_t index, std::uint64_t end) noexcept;
+    /// A payload that is not short, in the usual case; false where nothing was done.
+    [[nodiscard]] bool append_long(region where, std::span<const std::byte> payload) noexcept;
     /// `past_caches`: where the payload may go to the medium directly, and which of its bytes did; null: nowhere.
     [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload,
                                            medium::byte_range* past_caches = nullptr) noexcept;

@@ -103,47 +103,22 @@ template <bool Fenced = false>
 }
 #endif
 
-/// Appends and commits a short payload; false where nothing was done and the library is to look at it. The entry's
-/// timestamp is state.next_timestamp - 1 then. `Tails`: also payloads that are not whole words.
-template <bool Tails>
-[[nodiscard, gnu::always_inline]] inline bool append_short(append_state& state, region where, const std::byte* payload,
-                                                           std::size_t bytes) noexcept {
+/// Appends and commits an entry; false where nothing was done and the library is to look at it. The entry's timestamp is
+/// state.next_timestamp - 1 then. `padded_bytes`: the payload up to a multiple of 8. `copy` stores payload and padding
+/// at the place that it is given, and extends the CRC's register that it is given by the payload.
+template <class Copy>
+[[nodiscard, gnu::always_inline]] inline bool append_one(append_state& state, region where, std::size_t bytes,
+                                                         std::size_t padded_bytes, const Copy& copy) noexcept {
 #if defined(__x86_64__)
-    if (bytes > short_payload_bytes_max || (!Tails && (bytes & 7) != 0) || where.index() >= state.regions_inline)
-        [[unlikely]]
+    if (where.index() >= state.regions_inline) [[unlikely]]
         return false;
     append_region& to = state.regions[where.index()];
     const std::uint64_t offset = to.committed;
-    const std::size_t words_bytes = bytes & ~std::size_t{7};
-    const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
-    const std::uint64_t end = offset + entry_header_bytes + words_bytes + (tail_bytes != 0 ? 8 : 0);
+    const std::uint64_t end = offset + entry_header_bytes + padded_bytes;
     if (to.state != live_state_word(where) || end > to.limit) [[unlikely]]
         return false;
     std::byte* const entry = state.base + offset;
-    std::uint64_t crc = to.crc_seed;
-    // Two words are stored at once: stores are what an append of this size has most of.
-    std::size_t i = 0;
-    for (; i + 16 <= words_bytes; i += 16) {
-        if (i == words_bytes / 32 * 16)
-            base::die_at(base::kill_point::copy);
-        std::uint64_t words[2];
-        std::memcpy(words, payload + i, sizeof words);
-        crc = crc32_step(crc32_step(crc, words[0]), words[1]);
-        std::memcpy(entry + entry_header_bytes + i, payload + i, sizeof words);
-    }
-    if (i < words_bytes) {
-        if (i == 0)
-            base::die_at(base::kill_point::copy);
-        std::uint64_t word = 0;
-        std::memcpy(&word, payload + i, sizeof word);
-        crc = crc32_step(crc, word);
-        std::memcpy(entry + entry_header_bytes + i, &word, sizeof word);
-    }
-    if (tail_bytes != 0) {
-        const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
-        crc = crc32_step_partial(crc, word, tail_bytes);
-        std::memcpy(entry + entry_header_bytes + words_bytes, &word, sizeof word);
-    }
+    std::uint64_t crc = copy(entry + entry_header_bytes, std::uint64_t{to.crc_seed});
     const std::uint64_t now = state.next_timestamp;
     const std::uint64_t meta = now | state.epoch_bits;
     crc = crc32_step(crc, bytes);
@@ -159,6 +134,49 @@ template <bool Tails>
     state.next_timestamp = now + 1;
     store_commit(state, to, end, now, now);
     return true;
+#else
+    (void)state, (void)where, (void)bytes, (void)padded_bytes, (void)copy;
+    return false;
+#endif
+}
+
+/// append_one() of a short payload. `Tails`: also of one that is not whole words.
+template <bool Tails>
+[[nodiscard, gnu::always_inline]] inline bool append_short(append_state& state, region where, const std::byte* payload,
+                                                           std::size_t bytes) noexcept {
+#if defined(__x86_64__)
+    if (bytes > short_payload_bytes_max || (!Tails && (bytes & 7) != 0)) [[unlikely]]
+        return false;
+    const std::size_t words_bytes = bytes & ~std::size_t{7};
+    const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
+    return append_one(
+        state, where, bytes, words_bytes + (tail_bytes != 0 ? 8 : 0),
+        [&](std::byte * to, std::uint64_t crc) noexcept __attribute__((always_inline)) {
+            // Two words are stored at once: stores are what an append of this size has most of.
+            std::size_t i = 0;
+            for (; i + 16 <= words_bytes; i += 16) {
+                if (i == words_bytes / 32 * 16)
+                    base::die_at(base::kill_point::copy);
+                std::uint64_t words[2];
+                std::memcpy(words, payload + i, sizeof words);
+                crc = crc32_step(crc32_step(crc, words[0]), words[1]);
+                std::memcpy(to + i, payload + i, sizeof words);
+            }
+            if (i < words_bytes) {
+                if (i == 0)
+                    base::die_at(base::kill_point::copy);
+                std::uint64_t word = 0;
+                std::memcpy(&word, payload + i, sizeof word);
+                crc = crc32_step(crc, word);
+                std::memcpy(to + i, &word, sizeof word);
+            }
+            if (tail_bytes != 0) {
+                const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
+                crc = crc32_step_partial(crc, word, tail_bytes);
+                std::memcpy(to + words_bytes, &word, sizeof word);
+            }
+            return crc;
+        });
 #else
     (void)state, (void)where, (void)payload, (void)bytes;
     return false;
