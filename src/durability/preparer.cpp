@@ -3,35 +3,85 @@
 #include "src/base/mapped.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace pmemstream::durability {
 
-void preparer::look(const std::vector<format::region_slot*>& slots) {
+namespace {
+
+/// Made present at once, before another look at where the appender is.
+constexpr std::uint64_t piece_bytes = std::uint64_t{256} << 10;
+/// As much of the file as the page cache may hold in one piece: syncing one page of it protects all of them again.
+constexpr std::uint64_t folio_bytes_max = std::uint64_t{2} << 20;
+
+}  // namespace
+
+preparer::preparer(medium::mapping& medium, flusher& of, distance ahead) noexcept
+    : medium_(medium),
+      flusher_(of),
+      // A page is touched after its zeros are synced, or that would protect it again.
+      ahead_{medium.flushes() || ahead.zeros == 0 ? 0 : std::max(ahead.zeros, ahead.pages), ahead.pages} {}
+
+bool preparer::look(const std::vector<format::region_slot*>& slots) {
+    bool busy = false;
     done_.resize(slots.size());
     for (std::size_t i = 0; i < slots.size(); ++i) {
         const auto& slot = *slots[i];
         const std::uint64_t state = base::load_acquire(slot.cold.state);
         if (format::state_of(state) != format::slot_state::live)
             continue;
-        const std::uint64_t committed = base::load_acquire(slot.commit.commit_offset);
-        const std::uint64_t end_of_region =
-            base::load_relaxed(slot.cold.extent_offset) + base::load_relaxed(slot.cold.extent_bytes);
-        const std::uint64_t end = std::min(committed + ahead_bytes_, end_of_region);
+        const extent region{base::load_acquire(slot.commit.commit_offset),
+                            base::load_relaxed(slot.cold.extent_offset) + base::load_relaxed(slot.cold.extent_bytes)};
         auto& done = done_[i];
         if (done.state != state)
-            done = {state, committed};
-        // Half of it at a time, or every look would find a page to do.
-        if (committed >= end || end <= done.end || (end - done.end < ahead_bytes_ / 2 && end != end_of_region))
-            continue;
-        const std::uint64_t begin = std::max(done.end, committed);
-        // Whatever the slot has become meanwhile, touching changes no byte.
-        for (const auto& range : medium_.unwritten(begin, end - begin)) {
-            medium_.touch(range.offset, range.bytes);
-            // An error is told once: if it is told here, a later flush would not hear of it.
-            if (auto synced = medium_.sync({&range, 1}); !synced)
-                return flusher_.fail(synced.error());
+            done = {state, region.committed, region.committed, 0};
+        // Whatever the slot has become meanwhile, nothing here changes a byte.
+        busy |= ahead_.zeros != 0 && write_zeros(region, done);
+        busy |= ahead_.pages != 0 && populate(slot, region, done);
+    }
+    return busy;
+}
+
+bool preparer::write_zeros(const extent& region, progress& done) {
+    const std::uint64_t end = std::min(region.committed + ahead_.zeros, region.end);
+    // Half of it at a time, or every look would find a page to do.
+    if (region.committed >= end || end <= done.zeros_end ||
+        (end - done.zeros_end < ahead_.zeros / 2 && end != region.end))
+        return false;
+    const std::uint64_t begin = std::max(done.zeros_end, region.committed);
+    for (const auto& range : medium_.unwritten(begin, end - begin)) {
+        medium_.touch(range.offset, range.bytes);
+        // An error is told once: if it is told here, a later flush would not hear of it.
+        if (auto synced = medium_.sync({&range, 1}); !synced) {
+            flusher_.fail(synced.error());
+            return false;
         }
-        done.end = end;
+    }
+    done.zeros_end = end;
+    return true;
+}
+
+bool preparer::populate(const format::region_slot& slot, const extent& region, progress& done) {
+    const std::uint64_t farthest = ahead_.zeros != 0 ? done.zeros_end : region.end;
+    // A sync has protected the pages that share a folio with what it wrote.
+    const std::uint64_t persisted = format::persisted_offset_of(base::load_relaxed(slot.persist.persisted));
+    if (persisted != std::exchange(done.persisted, persisted) && !medium_.flushes() &&
+        region.committed < done.pages_end)
+        medium_.populate(region.committed, std::min(folio_bytes_max, done.pages_end - region.committed));
+    bool any = false;
+    for (;;) {
+        const std::uint64_t committed = base::load_acquire(slot.commit.commit_offset);
+        const std::uint64_t end = std::min(committed + ahead_.pages, farthest);
+        // Overtaken: half of the way ahead the appender does not meet the same pages at the same time.
+        if (done.pages_end < committed)
+            done.pages_end = std::min(committed + ahead_.pages / 2, farthest);
+        if (done.pages_end >= end ||
+            (end - done.pages_end < std::min(piece_bytes, ahead_.pages / 2) && end != farthest))
+            return any;
+        const std::uint64_t bytes = std::min(piece_bytes, end - done.pages_end);
+        medium_.populate(done.pages_end, bytes);
+        done.pages_end += bytes;
+        any = true;
     }
 }
 

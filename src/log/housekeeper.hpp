@@ -21,6 +21,8 @@ class housekeeper {
 public:
     /// `tick(n)` is called with n = 1, 2, … from start() until this is destroyed, `period` after the last one returned.
     housekeeper(std::chrono::milliseconds period, std::function<void(unsigned)> tick);
+    /// For tick() alone: from now on.
+    void set_period(std::chrono::milliseconds period) noexcept { period_ = period; }
     /// An errno value, or 0.
     [[nodiscard]] int start() noexcept;
     ~housekeeper();
@@ -29,7 +31,7 @@ public:
 
 private:
     void run();
-    const std::chrono::milliseconds period_;
+    std::chrono::milliseconds period_;  // of the thread, once it runs
     const std::function<void(unsigned)> tick_;
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -108,7 +108,7 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     });
     int code = keeper->start();
     if (code == 0)
-        code = start_background(options.prepare_ahead_bytes);
+        code = start_background(options);
     if (code != 0)
         return base::system_failure(code, "{}: starting a thread of the writer", file->name());
     return {};

@@ -18,26 +18,36 @@ result<void> writer::impl::note_medium(result<void> done) {
     return done;
 }
 
-int writer::impl::start_background(std::optional<std::uint64_t> prepare_ahead_bytes) {
+/// What must be ready before entries come.
+int writer::impl::start_preparing(const durability::preparer::distance& distance) {
+    using std::chrono::milliseconds;
+    constexpr milliseconds idle{10}, moving{1};
+    ahead.emplace(file->medium(), *flusher, distance);
+    if (distance.pages != 0)
+        file->medium().want_huge_pages();
+    preparing.emplace(idle, [this, pages = distance.pages != 0](unsigned) {
+        std::vector<format::region_slot*> slots;
+        {
+            const std::lock_guard guard(table_mutex);
+            slots = slots_of_table();
+        }
+        const bool busy = ahead->look(slots);
+        preparing->set_period(busy && pages ? moving : idle);
+    });
+    return preparing->start();
+}
+
+int writer::impl::start_background(const writer_options& options) {
     using std::chrono::milliseconds;
     const bool by_policy = policy.every > milliseconds::zero() || policy.every_bytes != 0;
     constexpr std::uint64_t usual_bytes = std::uint64_t{4} << 20;
-    const std::uint64_t ahead_bytes = prepare_ahead_bytes.value_or(by_policy || all_durable ? usual_bytes : 0);
-    if (ahead_bytes != 0 && !file->medium().flushes()) {
-        ahead.emplace(file->medium(), *flusher, ahead_bytes);
-        preparing.emplace(milliseconds(10), [this](unsigned) {
-            std::vector<format::region_slot*> slots;
-            {
-                const std::lock_guard guard(table_mutex);
-                slots = slots_of_table();
-            }
-            ahead->look(slots);
-        });
-        if (const int code = preparing->start(); code != 0)
-            return code;
-    }
+    const std::uint64_t zeros_ahead =
+        file->medium().flushes() ? 0 : options.prepare_ahead_bytes.value_or(by_policy || all_durable ? usual_bytes : 0);
     if (all_durable)
         file->medium().sync_single_pages();
+    if (zeros_ahead != 0 || options.pretouch_ahead_bytes != 0)
+        if (const int code = start_preparing({zeros_ahead, options.pretouch_ahead_bytes}); code != 0)
+            return code;
     if (!by_policy)
         return 0;
     // By bytes: appends tell nobody, so somebody looks, often enough.

@@ -89,7 +89,8 @@ struct writer::impl {
     void note_control(result<void> made);
     void tend_control_file(unsigned tick);
     void ring_everybody();
-    [[nodiscard]] int start_background(std::optional<std::uint64_t> prepare_ahead_bytes);
+    [[nodiscard]] int start_preparing(const durability::preparer::distance& distance);
+    [[nodiscard]] int start_background(const writer_options& options);
     void tend_durability(unsigned tick);
 
     // region_allocation.cpp

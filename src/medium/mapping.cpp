@@ -13,6 +13,10 @@
 
 namespace pmemstream::medium {
 
+namespace {
+constexpr std::uint64_t page_bytes = 4096;
+}  // namespace
+
 result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file,
                                               page_sync sync_by) {
     auto memory = mapped_memory::map(fd, bytes, mode, file);
@@ -121,14 +125,36 @@ void mapping::sync_single_pages() noexcept {
     if (flushes() || single_pages_.load(std::memory_order_relaxed) || single_pages_.exchange(true))
         return;
     // Without readahead no large folio is made; what refuses the advice stays as fast as it was.
+    if (huge_pages_.load(std::memory_order_relaxed))
+        (void)::madvise(data(), bytes_, MADV_NOHUGEPAGE);
     (void)::madvise(data(), bytes_, MADV_RANDOM);
+}
+
+void mapping::want_huge_pages() noexcept {
+    if (!single_pages_.load(std::memory_order_relaxed) && ::madvise(data(), bytes_, MADV_HUGEPAGE) == 0)
+        huge_pages_.store(true, std::memory_order_relaxed);
+}
+
+void mapping::populate(std::uint64_t offset, std::uint64_t bytes) noexcept {
+    const std::uint64_t begin = offset / page_bytes * page_bytes;
+    const std::uint64_t end = std::min(offset + bytes, bytes_);
+    if (begin >= end)
+        return;
+    if (kernel_populates_.load(std::memory_order_relaxed)) {
+        int code = seam_populate(*this);
+        if (code == 0)
+            code = ::madvise(data() + begin, end - begin, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+        if (code != EINVAL)
+            return;
+        kernel_populates_.store(false, std::memory_order_relaxed);  // before Linux 5.14
+    }
+    touch(begin, end - begin);
 }
 
 // An atomic instruction that changes nothing, beside plain stores of another thread: the processor keeps both, but in the
 // language's terms it is a race, so the thread sanitizer is not shown it.
 [[gnu::no_sanitize_thread]] void mapping::touch(std::uint64_t offset, std::uint64_t bytes) noexcept {
-    constexpr std::uint64_t page = 4096;
-    for (std::uint64_t at = offset & ~std::uint64_t{7}; at < offset + bytes; at = (at | (page - 1)) + 1) {
+    for (std::uint64_t at = offset & ~std::uint64_t{7}; at < offset + bytes; at = (at | (page_bytes - 1)) + 1) {
         auto* const word = reinterpret_cast<std::uint64_t*>(data() + at);
 #if defined(__x86_64__)
         __asm__ volatile("lock orq $0, %0" : "+m"(*word));

@@ -69,9 +69,16 @@ public:
     /// kernel's page cache gathers them in large folios, which are dirty, and written, as a whole: then syncing one entry
     /// writes up to 2 MiB. Single pages cost more when they are touched first. Nothing where flushes().
     void sync_single_pages() noexcept;
+    /// For who syncs much at a time, or never: pages that are touched for the first time from now on, until
+    /// sync_single_pages(), are as large as the file system can have them.
+    void want_huge_pages() noexcept;
     /// Stores a word of every page again as it is, so that the page is dirty; whatever anybody else stores meanwhile
     /// stays. Writable mappings only.
     void touch(std::uint64_t offset, std::uint64_t bytes) noexcept;
+
+    /// Makes the pages of a range present and writable, so that no store to them faults first. Changes no byte, whoever
+    /// stores meanwhile; what cannot be had is left to the store that meets it. Writable mappings only.
+    void populate(std::uint64_t offset, std::uint64_t bytes) noexcept;
 
     /// See base::trouble; 0 while all is well.
     [[nodiscard]] std::uint32_t& trouble() noexcept { return trouble_; }
@@ -86,6 +93,8 @@ private:
     int fd_ = -1;  // the caller's, which outlives this
     std::uint32_t trouble_ = 0;
     std::atomic<bool> single_pages_{false};
+    std::atomic<bool> huge_pages_{false};
+    std::atomic<bool> kernel_populates_{true};
     std::string file_;
     page_syncer syncer_;
     // In this order: the guard goes before the memory that it guards, and that before its place may be given away.

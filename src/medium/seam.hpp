@@ -21,6 +21,8 @@ public:
     virtual void drain(const mapping&) {}
     /// Before the system is asked. An errno value makes it fail without being asked; 0 lets it pass.
     virtual int sync(const mapping&, std::span<const mapping::range> /*ranges*/) { return 0; }
+    /// Before the kernel is asked to make pages present. An errno value is its answer.
+    virtual int populate(const mapping&) { return 0; }
 };
 
 /// The one that is told; null: nobody. Set while no stream is open.
@@ -45,12 +47,18 @@ inline void seam_drain(const mapping& m) {
 inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
     return observing != nullptr ? observing->sync(m, ranges) : 0;
 }
+inline int seam_populate(const mapping& m) {
+    return observing != nullptr ? observing->populate(m) : 0;
+}
 #else
 inline void seam_mapped(const mapping&) noexcept {}
 inline void seam_unmapped(const mapping&) noexcept {}
 inline void seam_flush(const mapping&, std::uint64_t, std::uint64_t) noexcept {}
 inline void seam_drain(const mapping&) noexcept {}
 inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {
+    return 0;
+}
+inline int seam_populate(const mapping&) noexcept {
     return 0;
 }
 #endif

@@ -107,6 +107,7 @@ TEST_CASE("threads wait for persisted beside one that appends, a policy and chan
     options.policy.every = std::chrono::milliseconds(1);
     run(options);
     options.policy = {std::chrono::milliseconds(0), 4096};
+    options.pretouch_ahead_bytes = 1 << 20;
     run(options);
     run({});
 }

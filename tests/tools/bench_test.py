@@ -41,7 +41,9 @@ def bench(folder, *words, environment=None):
 # What each workload has to measure: parts of its variants' names.
 ROWS = {
     "append": ["touched : raw with CRC", "touched : raw", "untouched, memory : raw", "untouched, disk : touched",
-               "untouched, disk : touched, p99.9", "3 parked readers",
+               "untouched, disk : touched, p99.9", "pre-touched, memory : touched, p99.9", "pre-touched, disk : touched",
+               "pre-touched and overtaken, disk : touched", "pre-touched at 2 M/s, disk : touched, p99.9",
+               "3 parked readers",
                "1 reader that keeps up", "1 reader that sleeps", "wakes for 1 that sleeps"],
     "durable": ["cache line", "page, 1 waiting", "page, 4 waiting : one", "page, 16 waiting : one",
                 "page, 64 waiting : one", "page, 64 waiting : bare",

@@ -35,6 +35,18 @@ using turn = std::function<double()>;
     return in_turns(repetitions, std::span(turns.begin(), turns.size()));
 }
 
+/// Calls send(intended moment) `count` times, never before that moment.
+template <class Send>
+void at_rate(std::uint64_t count, double gap_ns, Send send) {
+    const std::uint64_t begin = now_ns() + 20'000;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const auto intended = begin + static_cast<std::uint64_t>(static_cast<double>(i) * gap_ns);
+        while (now_ns() < intended) {
+        }
+        send(intended);
+    }
+}
+
 void pin(int cpu);
 /// Any CPU again: for what runs many threads.
 void unpin();

@@ -5,6 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <string>
 #include <system_error>
 
 namespace bench {
@@ -106,6 +110,35 @@ void drop_from_cache(const std::filesystem::path& file) {
         fail(file, "syncing");
     if (const int code = ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED); code != 0)
         fail(file, "dropping it from the page cache", code);
+}
+
+namespace {
+
+/// As the kernel counts them, for all mappings of the file.
+std::uint64_t present_bytes(const std::filesystem::path& file) {
+    std::ifstream maps("/proc/self/smaps");
+    std::uint64_t bytes = 0;
+    bool ours = false;
+    for (std::string line; std::getline(maps, line);) {
+        unsigned long begin = 0, end = 0, kib = 0;
+        if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2)
+            ours = line.ends_with(" " + file.string());
+        else if (ours && std::sscanf(line.c_str(), "Rss: %lu kB", &kib) == 1)
+            bytes += std::uint64_t{kib} << 10;
+    }
+    return bytes;
+}
+
+}  // namespace
+
+void wait_until_present(const std::filesystem::path& file, std::uint64_t bytes) {
+    const auto name = std::filesystem::canonical(file);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (present_bytes(name) < bytes) {
+        if (std::chrono::steady_clock::now() > until)
+            throw std::runtime_error(file.string() + ": its pages do not become present");
+        ::usleep(1000);
+    }
 }
 
 std::vector<std::byte> payload_of(std::uint64_t bytes) {

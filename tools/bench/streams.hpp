@@ -87,6 +87,9 @@ void overwrite(const std::filesystem::path& file);
 /// (or, where there is no disk behind the file, in memory).
 void drop_from_cache(const std::filesystem::path& file);
 
+/// Waits until `bytes` of the file are present in this process's memory, which another thread sees to.
+void wait_until_present(const std::filesystem::path& file, std::uint64_t bytes);
+
 /// A payload whose size the compiler does not know.
 [[nodiscard]] std::vector<std::byte> payload_of(std::uint64_t bytes);
 

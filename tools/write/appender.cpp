@@ -19,6 +19,7 @@ result<std::unique_ptr<writer>> appender::open_or_create() const {
     how.control_mode = options_.control_mode;
     how.returns_at = options_.durable ? horizon::persisted : horizon::committed;
     how.policy.every = options_.persist_every;
+    how.pretouch_ahead_bytes = options_.pretouch_bytes;
     auto opened = writer::open(options_.stream, how);
     if (opened)
         return opened;

@@ -92,6 +92,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     double pace = 0;
     bool frames = false;
     int persist_every = 0;
+    std::string pretouch;
 
     CLI::App app(description, "pmemstream-write");
     app.formatter(
@@ -112,6 +113,11 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
                                       ->type_name("MS")
                                       ->check(CLI::Range(1, 3'600'000).description(""));
     durable->excludes(persisted_every);
+    app.add_option(
+           "--pretouch", pretouch,
+           "Keep so much memory ahead of the entries present, in the background, so that appending meets no page "
+           "fault (takes K, M, G; default: none)")
+        ->type_name("SIZE");
     app.add_flag("--wait-lock", options.wait_for_lock, "Wait until no other writer has the stream");
 
     const std::string input = "Input (default: the lines of standard input)";
@@ -209,6 +215,8 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
             fail(exit_code::usage, "--pace: a number of entries per second above 0");
         options.pace = pace;
     }
+    if (!pretouch.empty())
+        options.pretouch_bytes = size_option(pretouch, "--pretouch");
     options.persist_every = std::chrono::milliseconds(persist_every);
     if (*files)
         check_readable(options.files);

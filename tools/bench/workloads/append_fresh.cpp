@@ -1,5 +1,5 @@
-// Appending to a file just made, of which nobody has touched a page: each page faults once. Beside a raw loop that meets
-// the same faults, and beside appending where they are over.
+// Appending to a file just made, of which nobody has touched a page: each page faults once, unless a thread of the writer
+// touches it before. Beside a raw loop that meets the same faults, and beside appending where they are over.
 #include "tools/bench/follower.hpp"
 #include "tools/bench/histogram.hpp"
 #include "tools/bench/measure.hpp"
@@ -7,6 +7,9 @@
 #include "tools/bench/streams.hpp"
 #include "tools/bench/workload.hpp"
 #include "tools/bench/workloads/percentiles.hpp"
+
+#include <fmt/format.h>
+#include <algorithm>
 
 namespace bench {
 
@@ -16,15 +19,34 @@ using namespace pmemstream;
 
 constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 
+/// The two CPUs: of the appending thread, and of those that a writer makes, which have the CPUs of the thread that opens it.
+struct cpus {
+    int appending = -1;
+    int background = -1;
+};
+
 /// A stream of its own for a turn.
 class new_stream {
 public:
-    new_stream(const std::filesystem::path& file, std::uint64_t region_bytes, const writer_options& how)
-        : stream_(file, region_bytes + mib),
-          writer_(must(writer::open(file, how))),
-          where_(must(writer_->allocate(region_bytes, "entries"))) {}
+    new_stream(const std::filesystem::path& file, std::uint64_t region_bytes, std::uint64_t pretouch_bytes,
+               const cpus& where)
+        : stream_(file, region_bytes + mib) {
+        writer_options options;
+        options.pretouch_ahead_bytes = pretouch_bytes;
+        pin(where.background);
+        writer_ = must(writer::open(file, options));
+        pin(where.appending);
+        where_ = must(writer_->allocate(region_bytes, "entries"));
+        if (pretouch_bytes != 0)
+            wait_until_present(file, std::min(pretouch_bytes, region_bytes));
+    }
+    /// Its pages have been touched: it was full, and is empty again.
+    void warm_up(std::span<const std::byte> payload, std::uint64_t entries) {
+        (void)fill(payload, entries);
+        where_ = must(writer_->clear(where_));
+    }
 
-    /// ns per entry, until the region is full.
+    /// ns per entry.
     double fill(std::span<const std::byte> payload, std::uint64_t entries) {
         const auto begin = clock::now();
         for (std::uint64_t i = 0; i < entries; ++i)
@@ -41,7 +63,14 @@ public:
             begin = end;
         }
     }
-    void clear() { where_ = must(writer_->clear(where_)); }
+    /// So many a second; from the moment at which each should have been begun.
+    void fill_at_rate(std::span<const std::byte> payload, std::uint64_t entries, double rate, histogram& times) {
+        times.clear();
+        at_rate(entries, 1e9 / rate, [&](std::uint64_t intended) {
+            append_to(*writer_, where_, payload);
+            times.record(now_ns() - intended);
+        });
+    }
 
 private:
     scratch_stream stream_;
@@ -60,60 +89,118 @@ double fill_raw(const std::string& file, std::uint64_t region_bytes, std::span<c
     return ns_since(begin) / static_cast<double>(entries);
 }
 
-/// Where, and what the writer is told.
+/// Where streams are made, and what of them is measured.
 struct place {
     std::string name;
     std::filesystem::path file;
-    writer_options options;
+    std::uint64_t region_bytes;
+    std::uint64_t entries;
+    std::span<const std::byte> payload;
+    cpus threads;
+
+    [[nodiscard]] new_stream make(std::uint64_t pretouch_bytes) const {
+        return {file, region_bytes, pretouch_bytes, threads};
+    }
+    [[nodiscard]] turn fill(std::uint64_t pretouch_bytes) const {
+        return [this, pretouch_bytes] { return make(pretouch_bytes).fill(payload, entries); };
+    }
+    [[nodiscard]] turn fill_warm() const {
+        return [this] {
+            auto here = make(0);
+            here.warm_up(payload, entries);
+            return here.fill(payload, entries);
+        };
+    }
+    [[nodiscard]] percentile_rows::fill fill_timed(std::uint64_t pretouch_bytes) const {
+        return [this, pretouch_bytes](histogram& times) { make(pretouch_bytes).fill_timed(payload, entries, times); };
+    }
+    [[nodiscard]] percentile_rows::fill fill_timed_warm() const {
+        return [this](histogram& times) {
+            auto here = make(0);
+            here.warm_up(payload, entries);
+            here.fill_timed(payload, entries, times);
+        };
+    }
+    [[nodiscard]] row row_of(const char* variant, const char* limit) const {
+        return {.workload = "append",
+                .variant = fmt::format("{}, {}", variant, name),
+                .payload_bytes = payload.size(),
+                .unit = "ns/entry",
+                .limit = limit};
+    }
+    [[nodiscard]] percentile_rows percentiles_of(const std::string& variant) const {
+        return {"append", fmt::format("{}, {} : touched", variant, name), payload.size(), "ns",
+                "the same where every page was touched"};
+    }
 };
 
-void measure(const settings& how, report& into, const place& at, std::uint64_t size) {
-    const std::uint64_t region_bytes = how.bytes(32 * mib);
-    const std::uint64_t entries = region_bytes / entry_bytes(size);
-    if (entries == 0)
-        throw std::runtime_error("append: no entry of that size fits in the region");
-    const auto payload = payload_of(size);
-    const auto costs =
-        in_turns(how.repetitions, {[&] {
-                                       new_stream here(at.file, region_bytes, at.options);
-                                       return here.fill(payload, entries);
-                                   },
-                                   [&] { return fill_raw(at.file.string() + ".raw", region_bytes, payload, entries); },
-                                   [&] {
-                                       new_stream here(at.file, region_bytes, at.options);
-                                       (void)here.fill(payload, entries);
-                                       here.clear();
-                                       return here.fill(payload, entries);
-                                   }});
-    row r{.workload = "append", .variant = at.name + " : raw", .payload_bytes = size, .unit = "ns/entry"};
-    r.limit = "the raw loop with CRC on a new file";
-    into.add(summarized(r, costs[0], costs[1]));
-    r.variant = at.name + " : touched";
-    r.limit = "the same where every page was touched";
-    into.add(summarized(r, costs[0], costs[2]));
+constexpr const char* where_touched = "the same where every page was touched";
 
-    percentile_rows rows("append", at.name + " : touched", size, "ns", "the same where every page was touched");
+/// Nobody touches a page before.
+void untouched(const settings& how, report& into, const place& at) {
+    const auto costs = in_turns(
+        how.repetitions,
+        {at.fill(0), [&] { return fill_raw(at.file.string() + ".raw", at.region_bytes, at.payload, at.entries); },
+         at.fill_warm()});
+    row r = at.row_of("untouched", "the raw loop with CRC on a new file");
+    r.variant += " : raw";
+    into.add(summarized(r, costs[0], costs[1]));
+    r = at.row_of("untouched", where_touched);
+    r.variant += " : touched";
+    into.add(summarized(r, costs[0], costs[2]));
+    auto rows = at.percentiles_of("untouched");
+    rows.measure(how.repetitions, at.fill_timed(0), at.fill_timed_warm());
+    rows.add_to(into, {});
+}
+
+/// The background has come as far as it is told to before the first append. All of the region; and a quarter of it, which
+/// is overtaken at once, for nothing touches pages as fast as entries are appended.
+void pretouched(const settings& how, report& into, const place& at) {
+    const auto costs =
+        in_turns(how.repetitions, {at.fill(at.region_bytes), at.fill(at.region_bytes / 4), at.fill_warm()});
+    row r = at.row_of("pre-touched", where_touched);
+    r.variant += " : touched";
+    r.goal = 1.5;
+    into.add(summarized(r, costs[0], costs[2]));
+    r = at.row_of("pre-touched and overtaken", where_touched);
+    r.variant += " : touched";
+    into.add(summarized(r, costs[1], costs[2]));
+    auto rows = at.percentiles_of("pre-touched");
+    rows.measure(how.repetitions, at.fill_timed(at.region_bytes), at.fill_timed_warm());
+    rows.add_to(into, {.p99_9 = 3});
+}
+
+/// The background keeps a small part of the region ahead of appends at a rate that it can keep up with.
+void pretouched_at_rate(const settings& how, report& into, const place& at) {
+    constexpr double rate = 2e6;
+    auto rows = at.percentiles_of("pre-touched at 2 M/s");
     rows.measure(
         how.repetitions,
+        [&](histogram& times) { at.make(at.region_bytes / 8).fill_at_rate(at.payload, at.entries, rate, times); },
         [&](histogram& times) {
-            new_stream here(at.file, region_bytes, at.options);
-            here.fill_timed(payload, entries, times);
-        },
-        [&](histogram& times) {
-            new_stream here(at.file, region_bytes, at.options);
-            (void)here.fill(payload, entries);
-            here.clear();
-            here.fill_timed(payload, entries, times);
+            auto here = at.make(0);
+            here.warm_up(at.payload, at.entries);
+            here.fill_at_rate(at.payload, at.entries, rate, times);
         });
-    rows.add_to(into, {});
+    rows.add_to(into, {.p99_9 = 3});
 }
 
 }  // namespace
 
 void run_append_fresh(const settings& how, report& into) {
     const std::uint64_t size = how.sizes.empty() ? 64 : how.sizes.front();
-    for (const auto& at : {place{"untouched, memory", how.file, {}}, place{"untouched, disk", how.disk_file, {}}})
-        measure(how, into, at, size);
+    const std::uint64_t region_bytes = how.bytes(32 * mib);
+    const std::uint64_t entries = region_bytes / entry_bytes(size);
+    if (entries == 0)
+        throw std::runtime_error("append: no entry of that size fits in the region");
+    const auto payload = payload_of(size);
+    const cpus threads{how.cpu, how.other_cpu};
+    for (const auto& at : {place{"memory", how.file, region_bytes, entries, payload, threads},
+                           place{"disk", how.disk_file, region_bytes, entries, payload, threads}}) {
+        untouched(how, into, at);
+        pretouched(how, into, at);
+        pretouched_at_rate(how, into, at);
+    }
 }
 
 }  // namespace bench

@@ -54,7 +54,8 @@ void percentile_rows::add_to(report& into, const goals& wanted, double greatest)
     for (std::size_t i = 0; i < levels.size() && levels[i].fraction <= greatest; ++i) {
         row r = like_;
         r.variant += std::string(", ") + levels[i].name;
-        r.goal = levels[i].fraction == 0.5 ? wanted.p50 : levels[i].fraction == 0.99 ? wanted.p99 : std::nullopt;
+        const auto is = [&](double fraction) { return levels[i].fraction == fraction; };
+        r.goal = is(0.5) ? wanted.p50 : is(0.99) ? wanted.p99 : is(0.999) ? wanted.p99_9 : std::nullopt;
         into.add(summarized(r, thing_->percentiles[i], limit_->percentiles[i]));
     }
     into.add(distribution{like_.workload, like_.variant, like_.payload_bytes, thing_->all, limit_->all});

@@ -19,6 +19,7 @@ public:
     struct goals {
         std::optional<double> p50{};
         std::optional<double> p99{};
+        std::optional<double> p99_9{};
     };
 
     percentile_rows(std::string workload, std::string variant, std::uint64_t payload_bytes, std::string unit,

@@ -20,18 +20,6 @@ using namespace pmemstream;
 
 using step_kind = sending_side::step_kind;
 
-/// Calls send(intended moment) `count` times, never before that moment.
-template <class Send>
-void at_rate(std::uint64_t count, double gap_ns, Send send) {
-    const std::uint64_t begin = now_ns() + 20'000;
-    for (std::uint64_t i = 0; i < count; ++i) {
-        const auto intended = begin + static_cast<std::uint64_t>(static_cast<double>(i) * gap_ns);
-        while (now_ns() < intended) {
-        }
-        send(intended);
-    }
-}
-
 companion::step sender(const std::filesystem::path& file, const std::string& raw_file, std::uint64_t region_bytes,
                        std::uint64_t size, double gap_ns) {
     const auto here = std::make_shared<sending_side>(file, raw_file, region_bytes);
