@@ -27,27 +27,29 @@ percentile_rows::percentile_rows(std::string workload, std::string variant, std:
     like_.limit = std::move(limit);
 }
 
-void percentile_rows::measure(unsigned repetitions, const fill& thing, const fill& limit) {
+void percentile_rows::measure(unsigned repetitions, const fill& thing, const fill& limit, unsigned slices) {
     const auto one = std::make_unique<histogram>();
-    bool counts = false;  // the round that only warms up
-    const auto keep_turn = [&](series& to) {
-        if (!counts)
+    const auto keep_slice = [&](series& to) {
+        to.turn.merge(*one);
+        if (++to.slices < slices)
             return;
         to.percentiles.resize(levels.size());
         for (std::size_t i = 0; i < levels.size(); ++i)
-            to.percentiles[i].push_back(static_cast<double>(one->percentile(levels[i].fraction)));
-        to.all.merge(*one);
+            to.percentiles[i].push_back(static_cast<double>(to.turn.percentile(levels[i].fraction)));
+        to.all.merge(to.turn);
+        to.turn.clear();
+        to.slices = 0;
     };
-    unsigned turns = 0;
+    unsigned done = 0;
     const auto turn_of = [&](const fill& with, series& to) {
         return [&, with] {
-            counts = turns++ >= 2;
             with(*one);
-            keep_turn(to);
+            if (done++ >= 2)  // after the round that only warms up
+                keep_slice(to);
             return 0.0;
         };
     };
-    (void)in_turns(repetitions, {turn_of(thing, *thing_), turn_of(limit, *limit_)});
+    (void)in_turns(repetitions * slices, {turn_of(thing, *thing_), turn_of(limit, *limit_)});
 }
 
 void percentile_rows::add_to(report& into, const goals& wanted, double greatest) const {

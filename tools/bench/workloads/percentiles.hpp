@@ -24,7 +24,9 @@ public:
 
     percentile_rows(std::string workload, std::string variant, std::uint64_t payload_bytes, std::string unit,
                     std::string limit);
-    void measure(unsigned repetitions, const fill& thing, const fill& limit);
+    /// `slices`: a turn is so many, by turns with the other's, so that what holds up the machine now and then for longer
+    /// than a slice meets both sides of a pair.
+    void measure(unsigned repetitions, const fill& thing, const fill& limit, unsigned slices = 1);
     /// One row for each of p50, p90, p99, p99.9, p99.99 up to `greatest` (which takes 1 / (1 - greatest) values or more
     /// in a turn), and the distribution of all turns together.
     void add_to(report& into, const goals& wanted, double greatest = 0.9999) const;
@@ -32,6 +34,8 @@ public:
 private:
     struct series {
         std::vector<std::vector<double>> percentiles;  ///< a vector for each
+        histogram turn;                                ///< the slices of this one so far
+        unsigned slices = 0;
         histogram all;
     };
 
