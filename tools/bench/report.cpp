@@ -74,12 +74,32 @@ json list(const std::vector<T>& all) {
     return made;
 }
 
+/// One line for each thing that is listed, so that two runs can be compared line by line.
+void write_lines(std::ostream& out, const json& all) {
+    const char* before = "{";
+    for (const auto& [name, value] : all.items()) {
+        out << before << "\n " << json(name).dump() << ": ";
+        before = ",";
+        if (!value.is_array() || value.empty() || !value.front().is_object()) {
+            out << value.dump();
+            continue;
+        }
+        const char* between = "[";
+        for (const auto& each : value) {
+            out << between << "\n  " << each.dump();
+            between = ",";
+        }
+        out << "\n ]";
+    }
+    out << "\n}\n";
+}
+
 }  // namespace
 
 report::report(bench::machine where, settings how, std::vector<std::string> command)
     : machine_(std::move(where)), settings_(std::move(how)), command_(std::move(command)) {
     fmt::print("{}\n", describe(machine_));
-    fmt::print("{:<8} {:<36} {:>7} {:>11} {:>11} {:>11} {:>11} {:>6}  {}\n", "workload", "variant", "payload", "median",
+    fmt::print("{:<8} {:<46} {:>7} {:>11} {:>11} {:>11} {:>11} {:>6}  {}\n", "workload", "variant", "payload", "median",
                "min", "max", "limit", "ratio", "goal");
     std::fflush(stdout);
 }
@@ -87,7 +107,7 @@ report::report(bench::machine where, settings how, std::vector<std::string> comm
 void report::add(row made) {
     progress_bar::clear();
     const std::string goal = made.goal ? fmt::format("<= {:.2f}{}", *made.goal, made.missed() ? " missed" : "") : "-";
-    fmt::print("{:<8} {:<36} {:>7} {:>11.1f} {:>11.1f} {:>11.1f} {:>11.1f} {:>6.2f}  {:<14} {}\n", made.workload,
+    fmt::print("{:<8} {:<46} {:>7} {:>11.1f} {:>11.1f} {:>11.1f} {:>11.1f} {:>6.2f}  {:<14} {}\n", made.workload,
                made.variant, made.payload_bytes, made.median, made.min, made.max, made.limit_median, made.ratio, goal,
                made.unit);
     std::fflush(stdout);
@@ -117,7 +137,7 @@ void report::write_json(const std::filesystem::path& file) const {
                    {"peers", list(peers_)}};
     errno = 0;
     std::ofstream out(file);
-    out << all.dump(1) << '\n';
+    write_lines(out, all);
     if (!out.flush())
         throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(), "writing " + file.string());
 }
