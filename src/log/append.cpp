@@ -120,13 +120,15 @@ result<timestamp> writer::append_any(region where, std::span<const std::byte> pa
     auto& hot = impl_->hot;
     if (impl_->all_durable)
         return impl_->append_durably(where, payload);
+    const bool too_early = base::mutated(base::mutant::flags_before_commit);
+    const bool seen_before = too_early && detail::somebody_sleeps(hot, where.index());
     const bool done = payload.size() > detail::short_payload_bytes_max
                           ? impl_->append_long(where, payload)
                           : detail::append_short<true>(hot, where, payload.data(), payload.size());
     if (!done)
         return impl_->append(where, payload);
     const timestamp given{hot.next_timestamp - 1};
-    if (detail::somebody_sleeps(hot, where.index())) [[unlikely]]
+    if (too_early ? seen_before : detail::somebody_sleeps(hot, where.index())) [[unlikely]]
         return ring_after_append(where.index(), given);
     return given;
 }

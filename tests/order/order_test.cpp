@@ -3,6 +3,7 @@
 // steps change places (src/base/mutant.hpp), and the same must go wrong: what cannot fail proves nothing.
 #include "src/base/mutant.hpp"
 #include "src/log/housekeeper.hpp"
+#include "tests/order/step_in.hpp"
 #include "tests/support/expect.hpp"
 #include "tests/support/small_stream.hpp"
 
@@ -29,30 +30,6 @@ namespace {
 std::vector<std::byte> payload_of(unsigned number) {
     return {400, static_cast<std::byte>(0x10 + number)};
 }
-
-/// Has `action` done once, the next time that the library comes by `point`.
-class step_in {
-public:
-    step_in(kill_point point, std::function<void()> action) : point_(point), action_(std::move(action)) {
-        now_ = this;
-        base::stepping_in = [](kill_point here) {
-            if (now_ != nullptr && here == now_->point_)
-                std::exchange(now_, nullptr)->action_();
-        };
-    }
-    ~step_in() {
-        base::stepping_in = nullptr;
-        now_ = nullptr;
-    }
-    step_in(const step_in&) = delete;
-    step_in& operator=(const step_in&) = delete;
-    [[nodiscard]] bool happened() const noexcept { return now_ == nullptr; }
-
-private:
-    static inline step_in* now_ = nullptr;
-    kill_point point_;
-    std::function<void()> action_;
-};
 
 /// A scene says what was wrong, or nothing.
 using complaint = std::optional<std::string>;
@@ -259,6 +236,6 @@ TEST_CASE("two steps in the wrong order are noticed") {
         swapped.insert(l.swapped);
     }
     // Every mutant for which readers are responsible has its scene.
-    CHECK(swapped.size() == static_cast<std::size_t>(mutant::sleeper_not_counted) -
-                                static_cast<std::size_t>(mutant::offset_before_entry));
+    CHECK(swapped.size() ==
+          static_cast<std::size_t>(mutant::word_after_flag) - static_cast<std::size_t>(mutant::offset_before_entry));
 }
