@@ -32,9 +32,11 @@ enum class mutant : std::uint8_t {
     generation_not_in_crc,
     uuid_not_in_crc,
     epoch_high_bits_not_in_crc,
-    persisted_epoch_ignored,  ///< entries behind the persisted offset may be older than who stored it
-    zeros_passed_over,        ///< P6: the scan looks for an entry behind zeros
-    state_word_ignored,       ///< P18: a freed slot is taken for live
+    persisted_epoch_ignored,   ///< entries behind the persisted offset may be older than who stored it
+    zeros_passed_over,         ///< P6: the scan looks for an entry behind zeros
+    state_word_ignored,        ///< P18: a freed slot is taken for live
+    header_taken_for_durable,  ///< P21: what was copied past the caches begins with the entry
+    tail_taken_for_durable,    ///< P22: what follows it is not flushed
     // What readers beside a writer notice: tests/order. Those before lose power: tests/crash/enumerator.
     offset_before_entry,        ///< V1: the commit offset moves first
     entry_before_offset,        ///< V2: a cursor reads the header before it looks how far it may read
@@ -45,6 +47,7 @@ enum class mutant : std::uint8_t {
     validity_before_header,     ///< V7: the same of a header
     persisted_timestamp_first,  ///< V8: the stream's persisted timestamp moves before the regions' offsets
     persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
+    copy_not_fenced,              ///< V10: the commit offset overtakes what was copied past the caches
     fields_before_state_word,     ///< P8: what a slot says is read before its state word
     // What sleepers notice: tests/order/doorbell_test.cpp.
     word_after_flag,      ///< D1: the wake word is read when the flag stands

@@ -56,8 +56,8 @@ void mapping::drain() noexcept {
 }
 
 void mapping::copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) noexcept {
-    memory_.copy_past_caches(offset, from, bytes);
-    seam_flush(*this, offset, bytes);  // which it includes
+    if (!seam_copy(*this, offset, from, bytes))
+        memory_.copy_past_caches(offset, from, bytes);
 }
 
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
