@@ -2,10 +2,14 @@
 
 #include "ipc/futex.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/step_order.hpp"
 
 #include <algorithm>
 
 namespace pmemstream::ipc {
+
+using base::kill_point;
+using base::mutant;
 
 namespace {
 
@@ -48,9 +52,13 @@ void doorbell::ring(std::uint32_t& wake) noexcept {
     // [D6] The word moves before the wake. Pairs with [D3] in reader_control.cpp.
     //      Without it: a reader between its last look and its sleep falls asleep on the old value after the wake has
     //      passed.
-    __atomic_fetch_add(&wake, 1u, __ATOMIC_ACQ_REL);
+    base::in_order(
+        mutant::wake_before_word, kill_point::sleepers_wake,
+        [&wake] { __atomic_fetch_add(&wake, 1u, __ATOMIC_ACQ_REL); },
+        [this, &wake] {
+            woken_.fetch_add(static_cast<unsigned>(std::max(futex_wake_all(wake), 0)), std::memory_order_relaxed);
+        });
     rings_.fetch_add(1, std::memory_order_relaxed);
-    woken_.fetch_add(static_cast<unsigned>(std::max(futex_wake_all(wake), 0)), std::memory_order_relaxed);
 }
 
 void doorbell::ring_if_set(std::uint32_t& flag, std::uint32_t& wake) noexcept {
@@ -59,8 +67,9 @@ void doorbell::ring_if_set(std::uint32_t& flag, std::uint32_t& wake) noexcept {
     // [D5] The flag falls before the word moves. Pairs with [D1] in reader_control.cpp.
     //      Without it: a reader that has read the new word sets the flag, loses it to this store, and is never rung
     //      for.
-    base::store_relaxed(flag, 0u);
-    ring(wake);
+    base::in_order(
+        mutant::word_before_flag, kill_point::word_moves, [&flag] { base::store_relaxed(flag, 0u); },
+        [this, &wake] { ring(wake); });
 }
 
 void doorbell::ring_where_wanted(std::uint32_t index, std::uint32_t& region_wake) noexcept {

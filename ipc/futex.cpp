@@ -30,12 +30,20 @@ futex_outcome outcome_of(long code) noexcept {
 }  // namespace
 
 futex_outcome futex_wait(const std::uint32_t& word, std::uint32_t expected, std::chrono::nanoseconds timeout) noexcept {
+#ifdef PMEMSTREAM_TEST_HOOKS
+    if (standing_in != nullptr)
+        return standing_in->wait(word, expected);
+#endif
     const timespec limit = timespec_of(timeout);
     const bool bounded = timeout != std::chrono::nanoseconds::max();
     return outcome_of(::syscall(SYS_futex, &word, FUTEX_WAIT, expected, bounded ? &limit : nullptr, nullptr, 0));
 }
 
 int futex_wake_all(std::uint32_t& word) noexcept {
+#ifdef PMEMSTREAM_TEST_HOOKS
+    if (standing_in != nullptr)
+        return standing_in->wake_all(word);
+#endif
     return static_cast<int>(::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0));
 }
 

@@ -18,6 +18,18 @@ int futex_wake_all(std::uint32_t& word) noexcept;
 /// Whether waiting on `word`, in a read-only mapping, works here.
 [[nodiscard]] bool futex_works(const std::uint32_t& word) noexcept;
 
+#ifdef PMEMSTREAM_TEST_HOOKS
+/// Does these in the kernel's place, so that a test says when somebody sleeps, and for how long.
+class futex_stand_in {
+public:
+    virtual ~futex_stand_in() = default;
+    [[nodiscard]] virtual futex_outcome wait(const std::uint32_t& word, std::uint32_t expected) noexcept = 0;
+    virtual int wake_all(std::uint32_t& word) noexcept = 0;
+};
+/// Null: the kernel. Set while no thread waits.
+inline futex_stand_in* standing_in = nullptr;
+#endif
+
 // For words of this process alone, which costs less. A wake reaches the sleepers that have one of its `bits`.
 
 [[nodiscard]] futex_outcome futex_wait_private(const std::uint32_t& word, std::uint32_t expected, std::uint32_t bits,

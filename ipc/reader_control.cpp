@@ -3,7 +3,10 @@
 #include "ipc/file_lock.hpp"
 #include "ipc/futex.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/mutant.hpp"
 #include "src/base/wall_clock.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -30,6 +33,10 @@ std::string_view to_string(control_state value) noexcept {
 }
 
 namespace ipc {
+
+using base::kill_point;
+using base::mutant;
+using base::mutated;
 
 namespace {
 
@@ -131,7 +138,8 @@ std::shared_ptr<control_file> reader_control::current() noexcept {
 void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, horizon horizon,
                            const watched_words& words, std::chrono::nanoseconds limit, unsigned& polls) noexcept {
     const auto control = current();
-    const std::uint32_t seen = base::load_acquire(wake);
+    base::die_at(kill_point::control_taken);
+    std::uint32_t seen = base::load_acquire(wake);
     if (!control) {
         if (words.moved())
             return;
@@ -145,9 +153,15 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
     polls = 0;
     auto& layout = control->layout();
     door& own = door_index == 0 ? layout.stream : layout.regions[door_index - 1];
+    auto& flag = horizon == horizon::persisted ? own.persisted : own.committed;
+    base::die_at(kill_point::word_read);
     // [D1] The wake word is read before the flag is set. Pairs with [D5] in doorbell.cpp: wherever a ring comes
     //      between, the word has moved or the flag stands.
-    base::store_relaxed(horizon == horizon::persisted ? own.persisted : own.committed, 1u);
+    if (!mutated(mutant::flag_after_look))
+        base::store_relaxed(flag, 1u);
+    base::die_at(kill_point::flag_set);
+    if (mutated(mutant::word_after_flag))
+        seen = base::load_acquire(wake);
     // [D2] The flag is visible to the writer, and the writer's commit store to us, before we look again. Pairs with
     //      [D4] in append.hpp. Without it: both looks miss both stores.
     if (base::load_acquire(header_.identity.barrier_mode) == static_cast<std::uint32_t>(format::barrier_mode::fence))
@@ -156,12 +170,16 @@ void reader_control::sleep(const std::uint32_t& wake, std::uint32_t door_index, 
         membarrier();
     // [D7] A new control file has a new nonce before its maker rings everybody. Pairs with [D8] in doorbell.cpp and
     //      [D9] in writer_control.cpp. Without the look: the flag stands in a file at which the writer looks no more.
-    if (base::load_acquire(header_.identity.control_nonce) != control->nonce() || control->lost())
+    const bool renewed = base::load_acquire(header_.identity.control_nonce) != control->nonce();
+    if ((renewed && !mutated(mutant::nonce_not_compared)) || control->lost())
         return;
     // [D3] The last look before the sleep, on a word read before. Pairs with [D6] in doorbell.cpp.
     //      Without it: what was committed before the flag stood is slept through.
-    if (words.moved())
+    if (!mutated(mutant::no_last_look) && words.moved())
         return;
+    base::die_at(kill_point::falls_asleep);
+    if (mutated(mutant::flag_after_look))
+        base::store_relaxed(flag, 1u);
     (void)futex_wait(wake, seen, limit);
 }
 

@@ -32,9 +32,11 @@ enum class mutant : std::uint8_t {
     generation_not_in_crc,
     uuid_not_in_crc,
     epoch_high_bits_not_in_crc,
-    persisted_epoch_ignored,  ///< entries behind the persisted offset may be older than who stored it
-    zeros_passed_over,        ///< P6: the scan looks for an entry behind zeros
-    state_word_ignored,       ///< P18: a freed slot is taken for live
+    persisted_epoch_ignored,   ///< entries behind the persisted offset may be older than who stored it
+    zeros_passed_over,         ///< P6: the scan looks for an entry behind zeros
+    state_word_ignored,        ///< P18: a freed slot is taken for live
+    header_taken_for_durable,  ///< P21: what was copied past the caches begins with the entry
+    tail_taken_for_durable,    ///< P22: what follows it is not flushed
     // What readers beside a writer notice: tests/order. Those before lose power: tests/crash/enumerator.
     offset_before_entry,        ///< V1: the commit offset moves first
     entry_before_offset,        ///< V2: a cursor reads the header before it looks how far it may read
@@ -45,7 +47,18 @@ enum class mutant : std::uint8_t {
     validity_before_header,     ///< V7: the same of a header
     persisted_timestamp_first,  ///< V8: the stream's persisted timestamp moves before the regions' offsets
     persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
+    copy_not_fenced,              ///< V10: the commit offset overtakes what was copied past the caches
     fields_before_state_word,     ///< P8: what a slot says is read before its state word
+    // What sleepers notice: tests/order/doorbell_test.cpp.
+    word_after_flag,      ///< D1: the wake word is read when the flag stands
+    flag_after_look,      ///< D2: the flag is visible only after the last look
+    no_last_look,         ///< D3
+    flags_before_commit,  ///< D4: the flags are looked at before the commit store
+    word_before_flag,     ///< D5: the wake word moves before the flag falls
+    wake_before_word,     ///< D6: sleepers are woken before the wake word moves
+    nonce_not_compared,   ///< D7: a sleeper does not look whether there is a new control file
+    doors_last,           ///< D8: the appender looks at a new control file when everybody knows of it
+    ring_before_nonce,    ///< D9: everybody is rung for before the nonce is published
     // What threads that wait for a flush notice: tests/threads/turns_test.cpp.
     sleeper_not_counted,   ///< D10: a thread sleeps uncounted
     sleepers_before_word,  ///< D11: the end of a turn looks for sleepers before it can be seen

@@ -120,13 +120,15 @@ result<timestamp> writer::append_any(region where, std::span<const std::byte> pa
     auto& hot = impl_->hot;
     if (impl_->all_durable)
         return impl_->append_durably(where, payload);
+    const bool too_early = base::mutated(base::mutant::flags_before_commit);
+    const bool seen_before = too_early && detail::somebody_sleeps(hot, where.index());
     const bool done = payload.size() > detail::short_payload_bytes_max
                           ? impl_->append_long(where, payload)
                           : detail::append_short<true>(hot, where, payload.data(), payload.size());
     if (!done)
         return impl_->append(where, payload);
     const timestamp given{hot.next_timestamp - 1};
-    if (detail::somebody_sleeps(hot, where.index())) [[unlikely]]
+    if (too_early ? seen_before : detail::somebody_sleeps(hot, where.index())) [[unlikely]]
         return ring_after_append(where.index(), given);
     return given;
 }
@@ -136,8 +138,7 @@ result<timestamp> writer::append_any(region where, std::span<const std::byte> pa
     return given;
 }
 
-/// The payload alone, to where it lies in the file; returns the CRC's register behind it. Ends with a drain: the commit
-/// offset that is stored next announces these bytes ([V1]), and such stores are ordered by nothing else.
+/// The payload alone, to where it lies in the file; returns the CRC's register behind it.
 std::uint32_t writer::impl::copy_past_caches(std::uint64_t offset, std::span<const std::byte> payload,
                                              std::uint32_t crc_seed) noexcept {
     // So little at a time that it is still in the nearest cache when it is read for the second time.
@@ -149,7 +150,11 @@ std::uint32_t writer::impl::copy_past_caches(std::uint64_t offset, std::span<con
         file->medium().copy_past_caches(offset + done, piece.data(), piece.size());
         base::die_at(base::kill_point::copy);
     }
-    file->medium().drain();
+    // [V10] What went past the caches is seen before the commit offset that is stored next: such stores are ordered by a
+    //       fence and nothing else. Pairs with [V2] in entry_walk.cpp. Without it: a reader finds an entry without its
+    //       payload.
+    if (!base::mutated(base::mutant::copy_not_fenced))
+        file->medium().drain();
     return crc;
 }
 
@@ -177,9 +182,11 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
         const std::uint32_t crc = copy_past_caches(begin, payload, region->crc_seed);
         write_header(hot.base + offset, static_cast<std::uint32_t>(payload.size()), crc, epoch, now | hot.epoch_bits,
                      offset);
-        // Header and padding share lines with its ends.
+        // [P21] Durable by now are the lines that hold payload and nothing else; header and padding, which were stored
+        //       as usual, share lines with its ends. Pairs with [P22] in flusher.cpp. Without it: the header is torn.
         constexpr std::uint64_t line_bytes = 64;
-        past_caches->offset = base::round_up(begin, line_bytes);
+        past_caches->offset =
+            base::mutated(base::mutant::header_taken_for_durable) ? offset : base::round_up(begin, line_bytes);
         past_caches->bytes = (begin + payload.size()) / line_bytes * line_bytes - past_caches->offset;
     } else {
         write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);

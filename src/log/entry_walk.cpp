@@ -37,7 +37,7 @@ entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& 
 
 step entry_walk::refresh() noexcept {
     base::die_at(base::kill_point::cursor_looks);
-    // [V2] acquire. Pairs with the release [V1] in append.hpp and [V9] in flusher.cpp.
+    // [V2] acquire. Pairs with the release [V1] in append.hpp and [V9] in flusher.cpp, and the fence [V10] in append.cpp.
     limit_seen_ = load_acquire(*limit_word_);
     const std::uint64_t limit = limit_of(limit_seen_);
     // The offset belongs to our generation if the state word still does.

@@ -11,8 +11,12 @@ housekeeper::housekeeper(std::chrono::milliseconds period, std::function<void(un
     : period_(std::min<std::chrono::milliseconds>(period, std::chrono::hours(24 * 365))), tick_(std::move(tick)) {}
 
 int housekeeper::start() noexcept {
-    if (without_threads)
+#ifdef PMEMSTREAM_TEST_HOOKS
+    if (without_threads) {
+        threadless.push_back(this);
         return 0;
+    }
+#endif
     sigset_t all, before;
     sigfillset(&all);
     // Not those that a faulting instruction raises: blocked, they would end the process before the fault guard runs.
@@ -30,6 +34,9 @@ int housekeeper::start() noexcept {
 }
 
 housekeeper::~housekeeper() {
+#ifdef PMEMSTREAM_TEST_HOOKS
+    std::erase(threadless, this);
+#endif
     {
         const std::lock_guard lock(mutex_);
         stop_ = true;

@@ -5,12 +5,16 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace pmemstream::log {
 
 #ifdef PMEMSTREAM_TEST_HOOKS
 /// Set while no stream is open: no thread is made, so that a test sees one order of stores and no other.
 inline bool without_threads = false;
+class housekeeper;
+/// What would have a thread: a test does its work when it wants it done.
+inline std::vector<const housekeeper*> threadless;
 #else
 inline constexpr bool without_threads = false;
 #endif
@@ -26,6 +30,11 @@ public:
     /// An errno value, or 0.
     [[nodiscard]] int start() noexcept;
     ~housekeeper();
+#ifdef PMEMSTREAM_TEST_HOOKS
+    void tick(unsigned n) const {
+        tick_(n);
+    }
+#endif
     housekeeper(const housekeeper&) = delete;
     housekeeper& operator=(const housekeeper&) = delete;
 

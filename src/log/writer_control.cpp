@@ -1,6 +1,7 @@
 #include "ipc/control_file.hpp"
 #include "ipc/reader_control.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/step_order.hpp"
 #include "src/log/writer_impl.hpp"
 
 #include <algorithm>
@@ -35,12 +36,17 @@ result<void> writer::impl::make_control_file() {
         return tl::unexpected(std::move(made.error()));
     }
     const std::uint64_t value = (*made)->nonce();
-    bell->use(std::move(*made));
     // [D9] The nonce is stored before everybody is rung for. Pairs with [D7] in reader_control.cpp.
     //      Without it: a sleeper of the old file is rung for, finds the old nonce, and goes back to sleep behind a flag
     //      at which nobody looks.
-    store_release(nonce, value);
-    ring_everybody();
+    const auto announce = [&] {
+        base::in_order(
+            base::mutant::ring_before_nonce, base::kill_point::control_named, [&] { store_release(nonce, value); },
+            [this] { ring_everybody(); });
+    };
+    // Why the new file comes before its nonce says [D8] in doorbell.cpp.
+    base::in_order(
+        base::mutant::doors_last, base::kill_point::control_renewed, [&] { bell->use(std::move(*made)); }, announce);
     return {};
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 
 namespace pmemstream::medium {
 
@@ -56,8 +57,8 @@ void mapping::drain() noexcept {
 }
 
 void mapping::copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) noexcept {
-    memory_.copy_past_caches(offset, from, bytes);
-    seam_flush(*this, offset, bytes);  // which it includes
+    if (!seam_copy(*this, offset, from, bytes))
+        memory_.copy_past_caches(offset, from, bytes);
 }
 
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
@@ -86,12 +87,26 @@ std::optional<page_sync> mapping::synced_by() const noexcept {
     return flushes() ? std::nullopt : std::optional(syncer_.used());
 }
 
-result<void> mapping::sync(std::span<const range> ranges, elsewhere rest) noexcept {
-    if (ranges.empty())
-        return {};
+int mapping::sync_and_note(std::span<const range> ranges, elsewhere rest) noexcept {
+    const std::shared_lock one_of_those(syncing_);
     int code = seam_sync(*this, ranges);
     if (code == 0)
         code = syncer_.sync(data(), fd_, ranges, rest);
+    if (code != 0)
+        refused_ = code;
+    return code;
+}
+
+result<void> mapping::sync(std::span<const range> ranges, elsewhere rest) noexcept {
+    if (ranges.empty())
+        return {};
+    int code = sync_and_note(ranges, rest);
+    if (code == 0) {
+        // The system tells an error once per open file, whosever pages it is about: where threads sync at the same time,
+        // perhaps to another than the one whose pages are lost. So who was told nothing hears what the others were told.
+        const std::unique_lock after_the_others(syncing_);
+        code = refused_;
+    }
     if (code == 0)
         return {};
     if (ranges.size() == 1)

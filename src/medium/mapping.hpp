@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,7 +60,7 @@ public:
     /// other threads after it, from the next drain() on.
     void copy_past_caches(std::uint64_t offset, const void* from, std::size_t bytes) noexcept;
     /// Elsewhere: what lies in these ranges is durable when it returns. All of them at once, because each sync makes the
-    /// device empty its cache. Errors as for persist().
+    /// device empty its cache. Errors as for persist(); once one was refused, no later one succeeds.
     [[nodiscard]] result<void> sync(std::span<const range> ranges, elsewhere rest = elsewhere::clean) noexcept;
 
     /// The parts of a range that the file system has set aside and not written yet, so that the first sync of data there
@@ -88,6 +89,7 @@ public:
 
 private:
     mapping() noexcept = default;
+    [[nodiscard]] int sync_and_note(std::span<const range> ranges, elsewhere rest) noexcept;
 
     std::uint64_t bytes_ = 0;
     int fd_ = -1;  // the caller's, which outlives this
@@ -97,6 +99,8 @@ private:
     std::atomic<bool> kernel_populates_{true};
     std::string file_;
     page_syncer syncer_;
+    std::shared_mutex syncing_;    // shared: while one syncs
+    std::atomic<int> refused_{0};  // what the system answered when it last refused a sync: an errno value
     // In this order: the guard goes before the memory that it guards, and that before its place may be given away.
     unforked_range unforked_;
     mapped_memory memory_;

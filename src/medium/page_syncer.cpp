@@ -16,13 +16,22 @@ byte_range in_pages(const byte_range& range) noexcept {
     return {begin, range.offset + range.bytes - begin};
 }
 
+/// A signal may end a sync early (on FUSE and NFS); it is no refusal, and nothing is lost by asking again.
+template <class Call>
+int answer_to(const Call& call) noexcept {
+    while (call() != 0)
+        if (errno != EINTR)
+            return errno;
+    return 0;
+}
+
 // libpmem2's own functions end the process when msync fails, so the system is called directly.
 int sync_with_system_calls(std::byte* data, int fd, std::span<const byte_range> ranges) noexcept {
     // One range: no more than it is written. Several: all that is dirty, in one go.
     if (ranges.size() > 1)
-        return ::fdatasync(fd) == 0 ? 0 : errno;
+        return answer_to([&] { return ::fdatasync(fd); });
     const auto only = in_pages(ranges.front());
-    return ::msync(data + only.offset, only.bytes, MS_SYNC) == 0 ? 0 : errno;
+    return answer_to([&] { return ::msync(data + only.offset, only.bytes, MS_SYNC); });
 }
 
 }  // namespace
@@ -52,7 +61,8 @@ int page_syncer::sync(std::byte* data, int fd, std::span<const byte_range> range
     }
     if (!through_ring || ring_->is_broken())
         return sync_with_system_calls(data, fd, ranges);
-    return sync_through_ring(fd, ranges, rest);
+    const int code = sync_through_ring(fd, ranges, rest);
+    return code == EINTR ? sync_with_system_calls(data, fd, ranges) : code;
 }
 
 int page_syncer::sync_through_ring(int fd, std::span<const byte_range> ranges, elsewhere rest) noexcept {

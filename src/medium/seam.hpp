@@ -19,6 +19,12 @@ public:
     virtual void unmapped(const mapping&) {}
     virtual void flush(const mapping&, std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {}
     virtual void drain(const mapping&) {}
+    /// Before a copy past the caches, which is a flush as well. True: the observer makes it, before the next drain()
+    /// returns at the latest, as a processor may.
+    virtual bool copy(const mapping& m, std::uint64_t offset, const void* /*from*/, std::size_t bytes) {
+        flush(m, offset, bytes);
+        return false;
+    }
     /// Before the system is asked. An errno value makes it fail without being asked; 0 lets it pass.
     virtual int sync(const mapping&, std::span<const mapping::range> /*ranges*/) { return 0; }
     /// Before the kernel is asked to make pages present. An errno value is its answer.
@@ -44,6 +50,9 @@ inline void seam_drain(const mapping& m) {
     if (observing != nullptr)
         observing->drain(m);
 }
+inline bool seam_copy(const mapping& m, std::uint64_t offset, const void* from, std::size_t bytes) {
+    return observing != nullptr && observing->copy(m, offset, from, bytes);
+}
 inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
     return observing != nullptr ? observing->sync(m, ranges) : 0;
 }
@@ -55,6 +64,9 @@ inline void seam_mapped(const mapping&) noexcept {}
 inline void seam_unmapped(const mapping&) noexcept {}
 inline void seam_flush(const mapping&, std::uint64_t, std::uint64_t) noexcept {}
 inline void seam_drain(const mapping&) noexcept {}
+inline bool seam_copy(const mapping&, std::uint64_t, const void*, std::size_t) noexcept {
+    return false;
+}
 inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {
     return 0;
 }

@@ -65,7 +65,8 @@ int sync_ring::sync(int fd, std::span<const piece> pieces) noexcept {
             broken_ = true;
             return failed != 0 ? failed : -waited;
         }
-        if (completed->res < 0 && failed == 0)
+        // One that was only interrupted says less than one that was refused.
+        if (completed->res < 0 && (failed == 0 || failed == EINTR))
             failed = -completed->res;
         ::io_uring_cqe_seen(&ring, completed);
         ++done;

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -219,6 +220,39 @@ TEST_CASE("what a medium refuses is told with errno, file and offset") {
         }
     }
     medium::observing = nullptr;
+}
+
+TEST_CASE("a refusal that one of two threads is told, the other hears of before its sync succeeds") {
+    const mapped_room at;
+    if (at.medium->flushes())
+        return;
+    struct refusing_one : medium::observer {
+        std::thread::id whom = std::this_thread::get_id();
+        std::atomic<bool> asked{false}, other_done{false};
+        int sync(const mapping&, std::span<const byte_range>) override {
+            if (std::this_thread::get_id() != whom)
+                return 0;
+            asked = true;
+            // Long enough for the other to come back, if it comes back too early.
+            for (int i = 0; i < 200 && !other_done; ++i)
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            return EIO;
+        }
+    } medium;
+    medium::observing = &medium;
+    result<void> other;
+    std::thread beside([&] {
+        while (!medium.asked)
+            std::this_thread::yield();
+        other = at.medium->persist(page, 1);
+        medium.other_done = true;
+    });
+    const auto told = at.medium->persist(8192, 10);
+    beside.join();
+    medium::observing = nullptr;
+    CHECK(code_of(told) == "io");
+    CHECK(code_of(other) == "io");
+    CHECK(code_of(at.medium->persist(0, 1)) == "io");
 }
 
 TEST_CASE("space that was set aside and not written is known, if it is told, and written once touched and synced") {

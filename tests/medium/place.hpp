@@ -26,7 +26,7 @@ struct place {
     static place& chosen();
 };
 
-/// Room on it: a file of its own, gone at the end, or the device.
+/// Room on it: a file of its own, gone at the end, or the beginning of the device.
 class room {
 public:
     static constexpr std::uint64_t bytes = std::uint64_t{16} << 20;

@@ -30,8 +30,7 @@ struct stream_on_medium {
     stream_on_medium() {
         create_options options;
         options.block_bytes = 64;
-        if (!place::chosen().is_device)
-            options.stream_bytes = room::bytes;
+        options.stream_bytes = room::bytes;
         options.overwrite_device = place::chosen().is_device;
         must(create(file, options));
     }

@@ -1,6 +1,7 @@
 // One suite for every medium. Beside the options of doctest:
 //
-//   --file PATH     a directory to make files in, or a block device, whose content goes (or $PMEMSTREAM_MEDIUM)
+//   --file PATH     a directory to make files in, or a block device of 16 MiB or more, whose content goes (or
+//                   $PMEMSTREAM_MEDIUM)
 //   --loop          a loop device, made for the run over a file in PATH; takes root
 //   --sync NAME     how pages are made durable: automatic, system_calls or io_uring
 //   --expect NAME   fail where the granularity is another: page, cache_line or byte
@@ -80,7 +81,8 @@ int run(int count, char** words) {
     if (all.loop) {
         under = std::make_unique<pmemstream::test::temp_dir>(all.path);
         to.loop_backing = *under / "backing";
-        device = std::make_unique<pmemstream::test::loop_device>(to.loop_backing, pmemstream::test::room::bytes);
+        // Larger than what is used of it, as real ones are.
+        device = std::make_unique<pmemstream::test::loop_device>(to.loop_backing, 2 * pmemstream::test::room::bytes);
         to.path = device->path();
     }
     to.is_device = std::filesystem::is_block_file(to.path);

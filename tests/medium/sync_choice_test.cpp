@@ -1,14 +1,19 @@
 // Which way pages are made durable, who decides, and who is told.
+#include "src/medium/page_syncer.hpp"
 #include "src/medium/sync_ring.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/small_stream.hpp"
 
 #include <doctest/doctest.h>
 #include <seccomp.h>
+#include <signal.h>
+#include <ucontext.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace {
@@ -39,6 +44,34 @@ std::optional<page_sync> found(const small_stream& stream, page_sync wanted) {
     must(to->persist());
     return to->info().synced_by;
 }
+
+#if defined(__x86_64__)
+TEST_CASE("a sync that a signal ends early is asked for again") {
+    for (const std::size_t ranges : {1, 2}) {
+        CAPTURE(ranges);
+        child syncing([&] {
+            static int calls = 0;
+            struct sigaction action {};
+            action.sa_flags = SA_SIGINFO;
+            action.sa_sigaction = [](int, siginfo_t*, void* context) {
+                // The first is interrupted, the second is done.
+                static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RAX] = ++calls == 1 ? -EINTR : 0;
+            };
+            const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+            if (::sigaction(SIGSYS, &action, nullptr) != 0 || filter == nullptr ||
+                seccomp_rule_add(filter, SCMP_ACT_TRAP, SCMP_SYS(msync), 0) != 0 ||
+                seccomp_rule_add(filter, SCMP_ACT_TRAP, SCMP_SYS(fdatasync), 0) != 0 || seccomp_load(filter) != 0)
+                return 2;
+            static std::byte data[8192];
+            static constexpr medium::byte_range both[] = {{0, 1}, {4096, 1}};
+            medium::page_syncer syncer;
+            const int code = syncer.sync(data, -1, std::span(both).first(ranges), medium::elsewhere::clean);
+            return code == 0 && calls == 2 ? 0 : 1;
+        });
+        CHECK(syncing.wait().code == 0);
+    }
+}
+#endif
 
 TEST_CASE("the writer's option decides, then the environment, then what is fastest") {
     const small_stream stream;

@@ -3,9 +3,11 @@
  *
  * What is modelled
  *   - one writer process with two threads: an appender, and a housekeeper that replaces the control file RECREATES times
- *     or, with SECOND_APPENDS, another appender, whose region shares the flag. Optionally a kill of the whole writer
+ *     or, with SECOND_APPENDS, another appender, whose region shares the flag, or, with FLUSHER, a flusher that moves the
+ *     persisted offset up to the commit offset and rings for who waits for that. Optionally a kill of the whole writer
  *     followed by a new one (WRITER_RESTART);
- *   - two reader processes, each of which may be killed at any step. Its flag stays as it is;
+ *   - two reader processes, each of which may be killed at any step. Its flag stays as it is. With FLUSHER the second is on
+ *     the persisted horizon: it has that offset, flag and wake word, and the first has the others;
  *   - x86-TSO: every plain store of every thread goes through a store buffer of its own and lands, in order, at any later
  *     time. So a load may overtake an earlier store of its own thread, and nothing else is reordered. No thread loads a
  *     word while its own store to that word is still buffered: forwarding plays no part;
@@ -31,7 +33,7 @@
  *   [D6] writer: bumps the wake word, by one atomic read-modify-write, before FUTEX_WAKE
  *   [D7] writer, new control file: pointer, then nonce, then an unconditional ring
  *
- * Variants, which must be correct: WRITER_FENCES, WRITER_RESTART, NO_KILLS, and the numbers below.
+ * Variants, which must be correct: FLUSHER, WRITER_FENCES, WRITER_RESTART, NO_KILLS, and the numbers below.
  * Mutants, which must fail: the list in run_spin.sh. Each macro is explained where it is used.
  */
 
@@ -41,9 +43,9 @@
 #ifndef SECOND_APPENDS
 #define SECOND_APPENDS 0
 #endif
-#if SECOND_APPENDS > 0
-#if defined(RECREATES) || defined(WRITER_RESTART)
-#error with SECOND_APPENDS there is no housekeeper and no next writer
+#if SECOND_APPENDS > 0 || defined(FLUSHER)
+#if defined(RECREATES) || defined(WRITER_RESTART) || SECOND_APPENDS > 0 && defined(FLUSHER)
+#error with SECOND_APPENDS there is no housekeeper, flusher and next writer, and so with FLUSHER
 #endif
 #define RECREATES 0
 #endif
@@ -52,10 +54,8 @@
 #endif
 
 #define READERS 2
-#define LAST (APPENDS + SECOND_APPENDS)
-
-#ifdef WRITER_RESTART
-#define FILES (RECREATES + 2)
+#if defined(WRITER_RESTART) || defined(FLUSHER)
+#define FILES (RECREATES + 2) /* FLUSHER: one file, and the flag of the persisted horizon behind it */
 #else
 #define FILES (RECREATES + 1)
 #endif
@@ -65,12 +65,36 @@
 #define APPENDER 0
 #define HOUSEKEEPER 1
 #define SECOND 1
-#if SECOND_APPENDS > 0
+#if SECOND_APPENDS > 0 || defined(SHARED_FLAG)
 #define APPENDERS 2
 #else
 #define APPENDERS 1
 #endif
 #define region_of(t) (t)
+
+/* With FLUSHER, thread t rings for reader t, and nobody else is its business. Mutant SHARED_FLAG: one flag for both
+ * horizons, which a ring on one of them takes from the sleepers on the other. Mutant RING_OTHER_HORIZON: the flusher's ring
+ * moves the wake word of the committed horizon. */
+#ifdef FLUSHER
+#define watched(r) (r)
+#define flag_of(t, f) (t)
+#define something_new(t) (t == APPENDER || commit[APPENDER] > count)
+#define next_count(t) (t == APPENDER -> count + 1 : commit[APPENDER])
+#define rung(t) (t)
+#else
+#define watched(r) 0
+#define flag_of(t, f) (f)
+#define something_new(t) true
+#define next_count(t) (count + 1)
+#endif
+#ifdef SHARED_FLAG
+#undef flag_of
+#define flag_of(t, f) 0
+#endif
+#ifdef RING_OTHER_HORIZON
+#undef rung
+#define rung(t) 0
+#endif
 
 /* SIGKILL: an alternative to a step. A thread of the writer that stops for good stands for one that has not been scheduled
  * again before its process was killed. */
@@ -136,8 +160,12 @@ inline land(t)
     if
     :: what == COMMIT  ->
         commit[region_of(t)] = value;
+#ifdef FLUSHER
+        behind[t] = behind[t] | (1 << t)
+#else
         behind[0] = behind[0] | (1 << region_of(t));
         behind[1] = behind[1] | (1 << region_of(t))
+#endif
     :: what == CLEAR   -> flag[value] = 0
 #ifdef SPLIT_BUMP
     :: what == WAKE    ->
@@ -207,8 +235,13 @@ inline membarrier(r)
     fi
 }
 
+#ifdef FLUSHER
+#define all_there(region) (commit[region] == APPENDS)
+#else
+#define all_there(region) (commit[0] + commit[1] == APPENDS + SECOND_APPENDS)
+#endif
 #define progressed(r, region) (behind[r] & (1 << region))
-#define at_the_end(r, region) (commit[0] + commit[1] == LAST && behind[r] == (1 << region))
+#define at_the_end(r, region) (all_there(region) && behind[r] == (1 << region))
 
 /* Loads the commit offset of a region. If it has progressed, moves the position there; then starts over, or is done when
  * nothing more will come. */
@@ -242,7 +275,7 @@ proctype reader(byte r)
 
 again:
     /* What a cursor does first; it waits only when nothing is there. */
-    look(r, 0);
+    look(r, watched(r));
 #if SECOND_APPENDS > 0
     look(r, 1);
 #endif
@@ -257,7 +290,7 @@ again:
 
 #ifndef NO_FLAG
     /* r2 [D1] Mutant NO_FLAG: the writer never learns of the sleeper. */
-    if :: d_step { raising[r] == 0 -> raising[r] = 1 + attached } or_killed fi;
+    if :: d_step { raising[r] == 0 -> raising[r] = 1 + flag_of(r, attached) } or_killed fi;
 #endif
 
 #ifndef NO_MEMBARRIER
@@ -273,7 +306,7 @@ again:
 
 #ifndef NO_RECHECK
     /* r5 [D3] Mutant NO_RECHECK: misses what was committed between the first look and the flag. */
-    look(r, 0);
+    look(r, watched(r));
 #if SECOND_APPENDS > 0
     look(r, 1);
 #endif
@@ -325,13 +358,27 @@ inline bump(t)
     bumped = wake_word + 1;
     d_step { store(t, WAKE, bumped); bumped = 0 }
 #else
-    if :: d_step { true -> drain(t); old[0] = 1; old[1] = 1 } or_writer_killed fi
+    if
+#ifdef FLUSHER
+    :: d_step { true -> drain(t); old[rung(t)] = 1 }
+#else
+    :: d_step { true -> drain(t); old[0] = 1; old[1] = 1 }
+#endif
+    or_writer_killed
+    fi
 #endif
 }
 
 inline futex_wake(t)
 {
-    if :: d_step { true -> drain(t); asleep[0] = 0; asleep[1] = 0 } or_writer_killed fi
+    if
+#ifdef FLUSHER
+    :: d_step { true -> drain(t); asleep[rung(t)] = 0 }
+#else
+    :: d_step { true -> drain(t); asleep[0] = 0; asleep[1] = 0 }
+#endif
+    or_writer_killed
+    fi
 }
 
 /* w3 [D5] [D6] Mutant CLEAR_AFTER_BUMP: who reads the new wake word and raises the flag before the clear sleeps with the
@@ -355,17 +402,20 @@ inline ring(t, f)
 }
 
 /* w1, w2 [D4] Mutants POINTER_BEFORE_COMMIT and FLAG_BEFORE_COMMIT load too early what belongs after the store, as a
- *             compiler may when there is no barrier. Mutant DROP_RING: leaves a ring out (to limit their rate, say) and
- *             nobody makes up for it. */
+ *             compiler may when there is no barrier. Mutant PERSISTED_FLAG_FIRST: the flusher alone. Mutant DROP_RING: leaves a
+ *             ring out (to limit their rate, say) and nobody makes up for it. */
 inline append(t)
 {
 #if defined(POINTER_BEFORE_COMMIT) || defined(FLAG_BEFORE_COMMIT)
     used = pointer;
 #endif
 #ifdef FLAG_BEFORE_COMMIT
-    up = flag[used];
+    up = flag[flag_of(t, used)];
 #endif
-    if :: d_step { true -> count++; store(t, COMMIT, count) } or_writer_killed fi;
+#ifdef PERSISTED_FLAG_FIRST
+    if :: t == SECOND -> up = flag[flag_of(t, used)] :: else fi;
+#endif
+    if :: d_step { true -> count = next_count(t); store(t, COMMIT, count) } or_writer_killed fi;
 #ifdef WRITER_FENCES
     d_step { drain(t) };
 #endif
@@ -373,10 +423,18 @@ inline append(t)
     if :: used = pointer or_writer_killed fi;
 #endif
 #ifndef FLAG_BEFORE_COMMIT
-    if :: d_step { true -> assert(!unmapped_access(used)); up = flag[used] } or_writer_killed fi;
+    if
+#ifdef PERSISTED_FLAG_FIRST
+    :: t == SECOND
+    :: d_step { t != SECOND -> assert(!unmapped_access(used)); up = flag[flag_of(t, used)] }
+#else
+    :: d_step { true -> assert(!unmapped_access(used)); up = flag[flag_of(t, used)] }
+#endif
+    or_writer_killed
+    fi;
 #endif
     if
-    :: up -> ring(t, used)
+    :: up -> ring(t, flag_of(t, used))
 #ifdef DROP_RING
     :: up
 #endif
@@ -395,8 +453,8 @@ proctype appender(byte t; byte last)
 #endif
 
     do
-    :: count < last -> append(t)
-    :: else -> break
+    :: count < last && something_new(t) -> append(t)
+    :: count == last -> break
     od;
 gone:
     atomic { len(buffer[t]) == 0 -> count = 0; used = 0; up = 0; writers--; assert(!lost_wake_up) }
@@ -489,7 +547,9 @@ init
 #ifdef WRITER_RESTART
         run next_writer();
 #endif
-#if SECOND_APPENDS > 0
+#ifdef FLUSHER
+        run appender(SECOND, APPENDS)
+#elif SECOND_APPENDS > 0
         run appender(SECOND, SECOND_APPENDS)
 #else
         run housekeeper()

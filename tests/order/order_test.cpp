@@ -1,8 +1,10 @@
-// The labels V1 to V9, and P8, of docs/ordering.md, each at its worst moment: where one side stands between the two steps
+// The labels V1 to V10, and P8, of docs/ordering.md, each at its worst moment: where one side stands between the two steps
 // whose order the label fixes, the other side acts, in the same thread. The library must be right there. Then the two
 // steps change places (src/base/mutant.hpp), and the same must go wrong: what cannot fail proves nothing.
 #include "src/base/mutant.hpp"
 #include "src/log/housekeeper.hpp"
+#include "tests/durability/watched_medium.hpp"
+#include "tests/order/step_in.hpp"
 #include "tests/support/expect.hpp"
 #include "tests/support/small_stream.hpp"
 
@@ -29,30 +31,6 @@ namespace {
 std::vector<std::byte> payload_of(unsigned number) {
     return {400, static_cast<std::byte>(0x10 + number)};
 }
-
-/// Has `action` done once, the next time that the library comes by `point`.
-class step_in {
-public:
-    step_in(kill_point point, std::function<void()> action) : point_(point), action_(std::move(action)) {
-        now_ = this;
-        base::stepping_in = [](kill_point here) {
-            if (now_ != nullptr && here == now_->point_)
-                std::exchange(now_, nullptr)->action_();
-        };
-    }
-    ~step_in() {
-        base::stepping_in = nullptr;
-        now_ = nullptr;
-    }
-    step_in(const step_in&) = delete;
-    step_in& operator=(const step_in&) = delete;
-    [[nodiscard]] bool happened() const noexcept { return now_ == nullptr; }
-
-private:
-    static inline step_in* now_ = nullptr;
-    kill_point point_;
-    std::function<void()> action_;
-};
 
 /// A scene says what was wrong, or nothing.
 using complaint = std::optional<std::string>;
@@ -217,6 +195,41 @@ complaint slot_that_is_reused_while_it_is_read() {
     return {};
 }
 
+/// What a processor may do: copies past the caches are seen when a fence says so, and not before.
+class late_copies : public medium::observer {
+public:
+    late_copies() { medium::observing = this; }
+    ~late_copies() override { medium::observing = nullptr; }
+    bool copy(const medium::mapping& m, std::uint64_t offset, const void* from, std::size_t bytes) override {
+        const auto* const begin = static_cast<const std::byte*>(from);
+        pending_.emplace_back(m.data() + offset, std::vector<std::byte>(begin, begin + bytes));
+        return true;
+    }
+    void drain(const medium::mapping&) override {
+        for (const auto& [to, bytes] : std::exchange(pending_, {}))
+            std::copy(bytes.begin(), bytes.end(), to);
+    }
+
+private:
+    std::vector<std::pair<std::byte*, std::vector<std::byte>>> pending_;
+};
+
+complaint entry_whose_copy_is_seen_late() {
+    const forced_cache_lines forced;
+    late_copies medium;
+    const scene s;
+    const std::vector<std::byte> payload(17'000, std::byte{0x5a});
+    auto cursor = must(s.from.follow(s.a));
+    complaint wrong = "it is not shown";
+    const step_in committed(kill_point::between_commits, [&] {
+        const auto got = must(cursor.next());
+        if (got)
+            wrong = std::ranges::equal(got->payload(), payload) ? complaint() : "the entry has other bytes";
+    });
+    (void)must(s.w->append(s.a, payload, horizon::persisted));
+    return wrong;
+}
+
 struct label {
     std::string name;
     mutant swapped;
@@ -235,6 +248,7 @@ const std::vector<label> labels{
     {"V8", mutant::persisted_timestamp_first,
      [] { return entry_that_is_committed_while_the_stream_does_not_say_so(horizon::persisted); }},
     {"V9", mutant::persisted_word_before_entry, [] { return half_an_entry(horizon::persisted); }},
+    {"V10", mutant::copy_not_fenced, entry_whose_copy_is_seen_late},
     {"P8", mutant::fields_before_state_word, slot_that_is_reused_while_it_is_read},
 };
 
@@ -259,6 +273,6 @@ TEST_CASE("two steps in the wrong order are noticed") {
         swapped.insert(l.swapped);
     }
     // Every mutant for which readers are responsible has its scene.
-    CHECK(swapped.size() == static_cast<std::size_t>(mutant::sleeper_not_counted) -
-                                static_cast<std::size_t>(mutant::offset_before_entry));
+    CHECK(swapped.size() ==
+          static_cast<std::size_t>(mutant::word_after_flag) - static_cast<std::size_t>(mutant::offset_before_entry));
 }

@@ -33,6 +33,14 @@ enum class kill_point : std::uint8_t {
     payload_copied,    ///< the same of a payload
     regions_read,      ///< a merged cursor has looked at every region
     turn_ends,         ///< a flusher's turn has looked at who sleeps, and wakes nobody yet
+    control_taken,     ///< a sleeper has its control file, and has not read the wake word
+    word_read,         ///< it has, and has not set its flag
+    flag_set,          ///< it has, and has not looked again
+    falls_asleep,      ///< it has, and does not sleep yet
+    word_moves,        ///< whoever rings is between the flag and the wake word
+    sleepers_wake,     ///< the same between the wake word and the wake
+    control_renewed,   ///< the writer is between a new control file and its nonce
+    control_named,     ///< the same between the nonce and the ring for everybody
     slot_read,         ///< a slot's fields are copied, and not yet known to be of one generation
 };
 

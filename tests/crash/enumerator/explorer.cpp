@@ -58,12 +58,15 @@ void explorer::explore(const recording& what, std::uint64_t seed, std::size_t de
         if (i < what.from)
             continue;
         version += promised ? 1 : 0;
+        if (store && !promised && i % limits.stores_per_point != 0)
+            continue;
         const point at{&what, i, depth, deaths, limits.crashes_again / points, limits.deaths_again / points};
         try {
             if (promised || event.what == trace_event::kind::write)
                 lose_power(at, medium, promises, version, std::nullopt);
             else if (store)
-                lose_power(at, medium, promises, version, medium.unit_of(event));
+                lose_power(at, medium, promises, version,
+                           limits.stores_per_point == 1 ? std::optional(medium.unit_of(event)) : std::nullopt);
             if (store && deaths)
                 kill(at, promises);
         } catch (const std::exception& e) {

@@ -31,6 +31,7 @@ struct exploration_limits {
     std::size_t samples = 16;
     double crashes_again = 32;  ///< so many images of a recording are opened under the recorder, and crashed in turn
     double deaths_again = 8;    ///< likewise of the moments at which the process dies
+    unsigned stores_per_point = 1;  ///< power is lost, and the process dies, at one in so many that promise nothing
 };
 
 /// Loses power, and kills the writer, at every point of a recording; opens what is left with the library, and compares

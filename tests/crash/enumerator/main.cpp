@@ -169,7 +169,7 @@ int kill_mutants(const arguments& with) {
     // that survives costs all of them.
     const std::uint64_t usual_budget = with.on.front() == medium_kind::kernel ? 400'000 : 40'000;
     for (const auto& m : mutant_cases()) {
-        if (with.mutant.empty() ? m.needs_death && with.on.front() == medium_kind::kernel : with.mutant != m.name)
+        if (with.mutant.empty() ? with.on.front() == medium_kind::kernel && !m.is_for_kernel() : with.mutant != m.name)
             continue;
         cases.push_back(&m);
         for (const auto on : with.on)

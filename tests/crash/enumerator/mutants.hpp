@@ -16,6 +16,8 @@ struct mutant_case {
     /// Noticed by the death of a writer, which leaves the file its inode: not for sure by power loss alone, since what
     /// that leaves is opened as another file.
     bool needs_death = false;
+    bool needs_lines = false;  ///< at work only where single stores are made durable
+    [[nodiscard]] bool is_for_kernel() const { return !needs_death && !needs_lines; }
 };
 [[nodiscard]] std::span<const mutant_case> mutant_cases();
 

@@ -106,6 +106,7 @@ void run(const run_request& request, run_result& result) {
         explorer looking(place.files(), place.scratch(), stream_bytes, place.how());
         looking.after_crash = go_on_after_crash;
         looking.limits.unit_bytes = request.on == medium_kind::lines ? 64 : 512;
+        looking.limits.stores_per_point = request.what->stores_per_point;
         if (request.on == medium_kind::kernel)
             looking.limits.crashes_again = 6;  // a recording has few events
         if (!request.thorough) {

@@ -34,6 +34,7 @@ public:
     void unmapped(const medium::mapping& m) override;
     void flush(const medium::mapping& m, std::uint64_t offset, std::uint64_t bytes) override;
     void drain(const medium::mapping& m) override;
+    bool copy(const medium::mapping& m, std::uint64_t offset, const void* from, std::size_t bytes) override;
     int sync(const medium::mapping& m, std::span<const medium::mapping::range> ranges) override;
 
 private:
@@ -47,6 +48,7 @@ private:
     image content_;
     const medium::mapping* mapping_ = nullptr;
     std::byte* data_ = nullptr;
+    medium::byte_range copied_;  // past the caches, since the last drain
     std::string escaped_;
     std::uint64_t fault_at_ = 0;
     std::uint64_t instruction_ = 0;

@@ -225,6 +225,16 @@ void waiters(stage& s) {
     s.stop_waiting();
 }
 
+/// Where lines are flushed, the large payload goes past the caches, at any place in a line and of any length in it.
+void past_caches(stage& s) {
+    s.open();
+    s.allocate("a", 40'000);
+    s.append("a", some_bytes(s));
+    s.from_here();
+    s.append("a", some_bytes(s, 16 << 10, (16 << 10) + 64), horizon::persisted);
+    s.append("a", some_bytes(s));
+}
+
 void create(stage& s) {
     s.from_here();
     s.create({.stream_bytes = 64 << 10, .block_bytes = 64, .file_mode = {}, .allow_network_filesystem = false});
@@ -303,6 +313,7 @@ constexpr std::array all{
     workload{"other_region_durable", "committed in one region, then durable in another", other_region_durable},
     workload{"rounds", "wait_persisted, with the persisted words written in between", rounds, nullptr, true},
     workload{"waiters", "three threads wait while another appends and changes regions", waiters, nullptr, false, true},
+    workload{"past_caches", "a large durable entry", past_caches, nullptr, false, false, 97},
     workload{"create", "a stream that is being made", create, no_stream},
     workload{"other_stream", "behind the end lie entries of another stream", stale_bytes, entries_of_other_stream},
     workload{"other_generation", "behind the end lie entries of an earlier use", stale_bytes,

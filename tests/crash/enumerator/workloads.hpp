@@ -14,8 +14,9 @@ struct workload {
     void (*run)(stage&);
     /// Changes the fresh stream before anything is done to it; null: nothing.
     void (*before)(image&) = nullptr;
-    bool words_at_once = false;  ///< every round writes the persisted words, as the housekeeper does now and then
-    bool threads = false;        ///< for the kernel alone: a recorder of stores follows one thread
+    bool words_at_once = false;     ///< every round writes the persisted words, as the housekeeper does now and then
+    bool threads = false;           ///< for the kernel alone: a recorder of stores follows one thread
+    unsigned stores_per_point = 1;  ///< where they are very many: only one in so many is looked at
 };
 [[nodiscard]] std::span<const workload> workloads();
 
