@@ -36,12 +36,14 @@ public:
     /// The same for short payloads: without a call, whoever calls it saves no registers.
     [[nodiscard, gnu::always_inline]] bool next_chained() noexcept { return next_usual<usual::chained>(); }
     [[nodiscard]] bool checks_crc() const noexcept { return usual_ >= usual::checked; }
-    /// Asks for a line that will be read in a while: where a header begins two entries on, if they are alike, or at least
-    /// 512 bytes on. It must not depend on what the next step reads, which may be waiting for the memory itself.
+    /// Asks for two lines that will be read in a while: where an entry begins two further on, if they are alike, or at
+    /// least 512 bytes on. It must not depend on what the next step reads, which may be waiting for the memory itself.
     /// Inlined by force, or the compiler takes it for a function without any effect and drops the call.
     [[gnu::always_inline]] void prefetch() const noexcept {
         const std::uint64_t bytes = 2 * format::entry_bytes(payload_bytes_);
-        __builtin_prefetch(payload_ + (bytes < 512 ? 512 : bytes));
+        const std::byte* const ahead = payload_ + (bytes < 512 ? 512 : bytes);
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + 64);
     }
     /// The parts of the entry that was stepped over last, from which an `entry` is made where it is wanted: copying one
     /// costs as much as the step.
