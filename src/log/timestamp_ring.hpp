@@ -12,8 +12,8 @@ namespace pmemstream::log {
 /// Which source holds which timestamp next, for a merge of sources that hold one each. Timestamps of a stream leave few
 /// gaps, so a merge asks for one after the other: each has its place in a ring as wide as a few times the sources, and
 /// is found without a look at any other. One that lies too far ahead for the ring is left out until it is near
-/// (beyond()), and all are put again then: once per width of the ring at most. So an entry costs the same however many
-/// sources there are.
+/// (beyond()), and all are put again then: once per width of the ring at most. So an entry takes as many steps
+/// however many sources there are; what grows with them is the memory that is walked.
 /// Thread safety: none.
 class timestamp_ring {
 public:
