@@ -58,7 +58,7 @@ public:
         return true;
     }
 
-    /// Who holds the least timestamp of all, if that is not one that was left out: then, or if nobody holds one, nobody.
+    /// Who holds the least timestamp of all. Nobody, if that is one that was left out, or if there is none.
     [[nodiscard]] std::uint32_t first() const noexcept {
         for (std::uint64_t i = 0; i <= mask_ && next_ + i < beyond_; ++i)
             if (const std::uint32_t found = at(next_ + i); found != nobody)
