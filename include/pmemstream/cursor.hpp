@@ -172,7 +172,12 @@ private:
 };
 
 /// A position in the whole stream: entries of all regions in timestamp order. Regions allocated later join by
-/// themselves. When a region is freed under it, one call answers region_gone and the next goes on with the others.
+/// themselves. When a region is freed under it, one call answers region_gone and the next goes on with the others. An
+/// entry takes as many steps however many regions there are, though more of them fit the caches less; only a look for
+/// further entries asks each region.
+/// On the persisted horizon it shows what the stream's persisted timestamp covers. Where entries that were appended at
+/// committed, and that nothing has persisted yet, lie between others that were appended at persisted, those behind them
+/// wait, although a cursor over their region alone shows them: until a policy or wait_persisted() has caught up.
 class PMEMSTREAM_API merged_cursor {
 public:
     merged_cursor(merged_cursor&&) noexcept;

@@ -10,15 +10,16 @@ std::uint32_t entry_crc_seed(const std::array<std::byte, 16>& uuid, std::uint64_
     return base::crc32c_extend_u64(base::crc32c_extend(~std::uint32_t{0}, uuid.data(), uuid_bytes), told);
 }
 
-bool crc_matches(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta, std::uint32_t crc,
-                 std::uint64_t offset, std::uint32_t seed, std::uint64_t newest_epoch) noexcept {
+std::optional<std::uint64_t> epoch_of_crc(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta,
+                                          std::uint32_t crc, std::uint64_t offset, std::uint32_t seed,
+                                          std::uint64_t newest_epoch) noexcept {
     const std::uint64_t newest = std::min(newest_epoch, epoch_max);  // whatever a damaged header says
     const std::uint32_t state = payload_crc_state(entry, payload_bytes, meta, seed);
     // Far more often than not there were fewer than 256 writers; else the latest are tried first.
     for (std::uint64_t epoch = newest - ((newest - entry_meta::epoch(meta)) & 0xff); epoch <= newest; epoch -= 256)
         if (entry_crc(state, payload_bytes, epoch, meta, offset) == crc)
-            return true;
-    return false;
+            return epoch;
+    return std::nullopt;
 }
 
 const char* to_string(entry_fault fault) noexcept {

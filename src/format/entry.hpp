@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 // An entry: 16-byte header, payload, zeros up to a multiple of 8.
 namespace pmemstream::format {
@@ -32,7 +33,7 @@ struct entry_meta {
 
 /// Header, payload and padding.
 [[nodiscard]] constexpr std::uint64_t entry_bytes(std::uint64_t payload_bytes) noexcept {
-    return sizeof(entry_header) + base::round_up(payload_bytes, 8);
+    return base::round_up(sizeof(entry_header) + payload_bytes, 8);
 }
 
 /// The CRC register with which the CRC of every entry of a region begins: bytes that were written for another stream,
@@ -49,9 +50,13 @@ struct entry_meta {
 /// whatever an abandoned reservation left). The offset keeps an entry that was copied elsewhere from verifying.
 [[nodiscard]] inline std::uint32_t entry_crc(std::uint32_t payload_state, std::uint32_t payload_bytes,
                                              std::uint64_t epoch, std::uint64_t meta, std::uint64_t offset) noexcept {
-    std::uint32_t state = base::crc32c_extend_u64(payload_state, payload_bytes | epoch_high_bits(epoch));
-    state = base::crc32c_extend_u64(state, meta);
-    return ~base::crc32c_extend_u64(state, offset);
+    return ~base::crc32c_extend_u64s(payload_state, payload_bytes | epoch_high_bits(epoch), meta, offset);
+}
+
+/// What an epoch, and the final inversion, add (by exclusive or, as CRCs of one length do) to the CRC of a header without
+/// its high bits: the same for every entry of that epoch.
+[[nodiscard]] inline std::uint32_t crc_of_epoch(std::uint64_t epoch) noexcept {
+    return entry_crc(0, 0, epoch, 0, 0);
 }
 
 /// What is wrong with an entry; `none` if nothing.
@@ -95,9 +100,16 @@ enum class entry_fault : std::uint8_t {
     return entry_crc(payload_crc_state(entry, payload_bytes, meta, seed), payload_bytes, epoch, meta, offset);
 }
 
-/// Whether the entry's CRC is right for any epoch up to `newest_epoch` that has its eight bits.
-[[nodiscard]] bool crc_matches(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta,
-                               std::uint32_t crc, std::uint64_t offset, std::uint32_t seed,
-                               std::uint64_t newest_epoch) noexcept;
+/// The epoch up to `newest_epoch` that has the entry's eight bits and for which its CRC is right; nothing if there is none.
+[[nodiscard]] std::optional<std::uint64_t> epoch_of_crc(const std::byte* entry, std::uint32_t payload_bytes,
+                                                        std::uint64_t meta, std::uint32_t crc, std::uint64_t offset,
+                                                        std::uint32_t seed, std::uint64_t newest_epoch) noexcept;
+
+/// Whether the entry's CRC is right for any of these epochs.
+[[nodiscard]] inline bool crc_matches(const std::byte* entry, std::uint32_t payload_bytes, std::uint64_t meta,
+                                      std::uint32_t crc, std::uint64_t offset, std::uint32_t seed,
+                                      std::uint64_t newest_epoch) noexcept {
+    return epoch_of_crc(entry, payload_bytes, meta, crc, offset, seed, newest_epoch).has_value();
+}
 
 }  // namespace pmemstream::format

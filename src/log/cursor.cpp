@@ -38,6 +38,19 @@ struct cursor::impl {
                                             walk.payload_bytes(), walk.shown_timestamp());
     }
 
+    // Each kind of step has a function of its own: in one, all would save the registers that the costliest needs.
+    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_checked() noexcept {
+        if (!walk.next_checked()) [[unlikely]]
+            return next_any();
+        return show();
+    }
+
+    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_chained() noexcept {
+        if (!walk.next_chained()) [[unlikely]]
+            return next_checked();
+        return show();
+    }
+
     [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_any() noexcept {
         // Before the step: the region is to be pinned when its entry is handed out.
         if (registration.due()) [[unlikely]]
@@ -54,6 +67,8 @@ struct cursor::impl {
     }
 
     [[nodiscard, gnu::always_inline]] result<std::optional<entry>> next() noexcept {
+        if (walk.checks_crc())
+            return next_chained();
         if (!walk.next_plain()) [[unlikely]]
             return next_any();
         return show();

@@ -18,22 +18,26 @@ using log::step;
 entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& slot,
                        const detail::generation_view& view, const format::slot_cold& cold, horizon horizon,
                        bool check_crc) noexcept
-    : file_(&file),
-      slot_(&slot),
-      persisted_(horizon == horizon::persisted),
-      limit_word_(persisted_ ? &slot.persist.persisted : &slot.commit.commit_offset),
-      newest_word_(persisted_ ? &slot.persist.timestamp : &slot.commit.timestamp),
-      view_(&view),
-      bytes_(file.bytes_at(0)),
-      state_(cold.state),
+    : bytes_(file.bytes_at(0)),
       position_(cold.extent_offset + sizeof(format::extent_header)),
       limit_(position_),
-      begin_(position_),
-      end_(cold.extent_offset + cold.extent_bytes),
       last_(cold.first_timestamp == 0 ? 0 : cold.first_timestamp - 1),
+      state_word_(&slot.cold.state),
+      state_(cold.state),
       seed_(format::entry_crc_seed(file.superblock().uuid, format::generation_of(cold.state))),
+      view_(&view),
+      usual_(!check_crc                       ? usual::plain
+             : base::crc32c_has_instruction() ? usual::chained
+                                              : usual::checked),
+      ordinary_(usual_),
       check_crc_(check_crc),
-      careful_(check_crc) {}
+      persisted_(horizon == horizon::persisted),
+      file_(&file),
+      slot_(&slot),
+      limit_word_(persisted_ ? &slot.persist.persisted : &slot.commit.commit_offset),
+      newest_word_(persisted_ ? &slot.persist.timestamp : &slot.commit.timestamp),
+      begin_(position_),
+      end_(cold.extent_offset + cold.extent_bytes) {}
 
 step entry_walk::refresh() noexcept {
     base::die_at(base::kill_point::cursor_looks);
@@ -67,6 +71,11 @@ step entry_walk::judge(entry_fault fault) noexcept {
         return step::faulted;
     fault_ = fault;
     return step::damaged;
+}
+
+step entry_walk::refuse_shown() noexcept {
+    position_ = to_uint(shown().offset());
+    return judge(entry_fault::timestamp_order);
 }
 
 step entry_walk::next() noexcept {
@@ -107,19 +116,24 @@ step entry_walk::next() noexcept {
         if (last_ <= floor_)
             continue;
         floor_ = 0;
-        careful_ = check_crc_;
+        settle();
         return step::entry;
     }
 }
 
 bool entry_walk::crc_is_right(const std::byte* at, std::uint32_t payload_bytes, std::uint64_t meta, std::uint32_t crc,
-                              std::uint64_t offset) const noexcept {
-    return format::crc_matches(at, payload_bytes, meta, crc, offset, seed_, file_->epoch());
+                              std::uint64_t offset) noexcept {
+    const auto epoch = format::epoch_of_crc(at, payload_bytes, meta, crc, offset, seed_, file_->epoch());
+    if (!epoch)
+        return false;
+    epoch_bits_ = format::entry_meta::epoch_bits(*epoch);
+    crc_of_epoch_ = format::crc_of_epoch(*epoch);
+    return true;
 }
 
 step entry_walk::skip_after(std::uint64_t timestamp) noexcept {
     floor_ = timestamp;
-    careful_ = true;
+    usual_ = usual::none;
     if (const step got = refresh(); got != step::entry)
         return got;
     // The writer stores the timestamp before the offset: loaded after it, it covers all that lies before the limit.

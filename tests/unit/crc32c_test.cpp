@@ -91,6 +91,27 @@ private:
     std::byte* base_ = nullptr;
 };
 
+TEST_CASE("the chain gives the CRC of every short length, with the three values behind it, at any alignment") {
+    if (!base::crc32c_has_instruction())
+        return;
+    std::mt19937 random(8);
+    std::vector<std::byte> bytes(400);
+    for (auto& each : bytes)
+        each = static_cast<std::byte>(random());
+    for (std::size_t length = 0; length <= 300; ++length)
+        for (const std::size_t at : {0, 1, 7, 16}) {
+            auto message = std::vector<std::byte>(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                                                  bytes.begin() + static_cast<std::ptrdiff_t>(at + length));
+            const std::uint64_t values[] = {length, ~std::uint64_t{0} - at, 0x0123456789abcdef};
+            const auto* const more = reinterpret_cast<const std::byte*>(values);
+            message.insert(message.end(), more, more + sizeof values);
+            const auto expected = by_definition(fresh, message.data(), message.size());
+            CHECK(base::crc32c_chain(fresh, bytes.data() + at, length, values[0], values[1], values[2]) == expected);
+            const auto state = base::crc32c_extend(fresh, bytes.data() + at, length);
+            CHECK(base::crc32c_extend_u64s(state, values[0], values[1], values[2]) == expected);
+        }
+}
+
 }  // namespace
 
 TEST_CASE("the published vectors hold for every implementation") {

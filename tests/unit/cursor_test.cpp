@@ -241,4 +241,55 @@ TEST_CASE("entry_bytes is the header, the payload and padding to eight") {
     CHECK(format::entry_bytes(payload_bytes_max) < (std::uint64_t{1} << 32));
 }
 
+TEST_CASE(
+    "where CRCs are checked no changed byte of an entry is shown, short or long, and changed padding is no damage") {
+    for (const std::size_t length : {0, 1, 7, 8, 13, 16, 31, 33, 64, 200, 256, 257, 300}) {
+        small_stream stream;
+        const auto to = stream.write();
+        const region where = must(to->allocate(4096));
+        const std::string text(length, 'x');
+        for (int i = 0; i < 3; ++i)
+            must(to->append(where, bytes_of(text)));
+        const std::uint64_t bytes = format::entry_bytes(length);
+        const std::uint64_t second = to_uint(must(to->describe(where)).begin) + bytes;
+        const auto from = stream.read();
+        for (std::uint64_t i = 0; i < bytes; ++i) {
+            flip(stream.file, second + i, std::byte{0x21});
+            auto one = must(from.follow(where, {.check_crc = true}));
+            auto all = must(from.follow_all({.check_crc = true}));
+            const bool padding = i >= sizeof(format::entry_header) + length;
+            CHECK(text_of(must(one.next()).value().payload()) == text);
+            CHECK(text_of(must(all.next()).value().payload()) == text);
+            CHECK(code_of(one.next()) == (padding ? "ok" : "corrupt"));
+            CHECK(code_of(all.next()) == (padding ? "ok" : "corrupt"));
+            flip(stream.file, second + i, std::byte{0x21});
+        }
+    }
+}
+
+TEST_CASE(
+    "where CRCs are checked the entries of one writer after another are shown, and damage in the last one's is not") {
+    small_stream stream;
+    region where;
+    texts expected;
+    for (int writers = 0; writers < 300; ++writers) {
+        const auto to = stream.write();
+        if (writers == 0)
+            where = must(to->allocate(65'536));
+        for (int i = 0; i < 2; ++i) {
+            expected.push_back(std::to_string(writers * 2 + i));
+            must(to->append(where, bytes_of(expected.back())));
+        }
+    }
+    const auto from = stream.read();
+    CHECK(texts_in(from, where) == expected);
+    CHECK(all_texts(from) == expected);
+    const auto info = must(from.describe(where));
+    flip(stream.file, to_uint(info.begin) + info.used_bytes - format::entry_bytes(3) + sizeof(format::entry_header));
+    auto cursor = must(from.follow(where, {.check_crc = true}));
+    for (std::size_t i = 1; i < expected.size(); ++i)
+        CHECK(text_of(must(cursor.next()).value().payload()) == expected[i - 1]);
+    CHECK(code_of(cursor.next()) == "corrupt");
+}
+
 }  // namespace

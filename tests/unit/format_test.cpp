@@ -283,6 +283,19 @@ TEST_CASE("the CRC of an entry depends on stream, generation, payload, length, e
     CHECK(expected_crc(entry.data(), 8, 3, filler, 8192, 1) == expected_crc(changed.data(), 8, 3, filler, 8192, 1));
 }
 
+TEST_CASE("what an epoch adds to the CRC of an entry is the same for every entry") {
+    std::array<std::byte, 32> entry{};
+    entry[20] = std::byte{9};
+    for (const std::uint64_t epoch : {std::uint64_t{0}, std::uint64_t{255}, std::uint64_t{256}, epoch_max})
+        for (const std::uint32_t bytes : {0U, 7U, 16U})
+            for (const std::uint64_t offset : {std::uint64_t{8192}, std::uint64_t{1} << 40}) {
+                const std::uint64_t meta = 5 + bytes + entry_meta::epoch_bits(epoch);
+                const auto state = payload_crc_state(entry.data(), bytes, meta, 77);
+                const auto without = pmemstream::base::crc32c_extend_u64s(state, bytes, meta, offset);
+                CHECK((without ^ crc_of_epoch(epoch)) == expected_crc(entry.data(), bytes, epoch, meta, offset, 77));
+            }
+}
+
 TEST_CASE("a CRC matches for every epoch with an entry's eight bits that there was, and for no other") {
     std::array<std::byte, 24> entry{};
     const std::uint32_t seed = 77;

@@ -15,6 +15,26 @@ namespace pmemstream::detail {
     return state;
 }
 
+/// The same by 1, 2, 4 or 8 bytes in memory, which the instruction reads itself.
+template <std::size_t Bytes>
+[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32_step_at(std::uint64_t state,
+                                                                     const std::byte* from) noexcept {
+    const auto& word = *reinterpret_cast<const std::byte(*)[Bytes]>(from);
+    if constexpr (Bytes == 8) {
+        __asm__("crc32q %1, %0" : "+r"(state) : "m"(word));
+        return state;
+    } else {
+        auto narrow = static_cast<std::uint32_t>(state);
+        if constexpr (Bytes == 4)
+            __asm__("crc32l %1, %0" : "+r"(narrow) : "m"(word));
+        else if constexpr (Bytes == 2)
+            __asm__("crc32w %1, %0" : "+r"(narrow) : "m"(word));
+        else
+            __asm__("crc32b %1, %0" : "+r"(narrow) : "m"(word));
+        return narrow;
+    }
+}
+
 /// Extends by the first `bytes` (0..7) bytes of `word`, whose other bytes must be zero. The instruction takes all eight
 /// bytes as message; shifted to the end of the word, the few have only zeros before them, which do not count from state
 /// zero. The part of the register that the message is too short to reach moves on by itself.

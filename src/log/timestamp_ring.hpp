@@ -1,0 +1,84 @@
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace pmemstream::log {
+
+/// Which source holds which timestamp next, for a merge of sources that hold one each. Timestamps of a stream leave few
+/// gaps, so a merge asks for one after the other: each has its place in a ring as wide as a few times the sources, and
+/// is found without a look at any other. One that lies too far ahead for the ring is left out until it is near
+/// (beyond()), and all are put again then: once per width of the ring at most. So an entry takes as many steps
+/// however many sources there are; what grows with them is the memory that is walked.
+/// Thread safety: none.
+class timestamp_ring {
+public:
+    static constexpr std::uint32_t nobody = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
+
+    /// Makes room for so many sources. To be followed by start_at().
+    void resize(std::size_t sources) {
+        places_.resize(std::bit_ceil(sources * 4 + 64));
+        mask_ = places_.size() - 1;
+    }
+
+    /// Forgets who held what. The least timestamp that may be put, and found, from now on is `timestamp`.
+    void start_at(std::uint64_t timestamp) noexcept {
+        std::fill(places_.begin(), places_.end(), place{});
+        next_ = timestamp;
+        beyond_ = never;
+    }
+
+    /// The least timestamp that may still be found.
+    [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
+    /// Nothing before `timestamp` (not less than next()) will be asked for any more.
+    void pass_to(std::uint64_t timestamp) noexcept { next_ = timestamp; }
+
+    /// Who holds exactly `timestamp`; nobody also where that was left out.
+    [[nodiscard, gnu::always_inline]] std::uint32_t at(std::uint64_t timestamp) const noexcept {
+        const place& here = places_.data()[timestamp & mask_];
+        return here.timestamp == timestamp ? here.source : nobody;
+    }
+
+    /// `source` holds `timestamp`, which is not less than next(). False, and nothing done, if another one holds it.
+    [[nodiscard, gnu::always_inline]] bool put(std::uint64_t timestamp, std::uint32_t source) noexcept {
+        if (timestamp - next_ > mask_) [[unlikely]] {
+            if (timestamp < beyond_)
+                beyond_ = timestamp;
+            return true;
+        }
+        place& here = places_.data()[timestamp & mask_];
+        if (here.timestamp == timestamp && here.source != source) [[unlikely]]
+            return false;
+        here = {timestamp, source};
+        return true;
+    }
+
+    /// Who holds the least timestamp of all. Nobody, if that is one that was left out, or if there is none.
+    [[nodiscard]] std::uint32_t first() const noexcept {
+        for (std::uint64_t i = 0; i <= mask_ && next_ + i < beyond_; ++i)
+            if (const std::uint32_t found = at(next_ + i); found != nobody)
+                return found;
+        return nobody;
+    }
+
+    /// The least timestamp that was left out, or never.
+    [[nodiscard]] std::uint64_t beyond() const noexcept { return beyond_; }
+
+private:
+    struct place {
+        std::uint64_t timestamp = 0;  // no entry's
+        std::uint32_t source = nobody;
+    };
+
+    std::vector<place> places_;
+    std::uint64_t mask_ = 0;
+    std::uint64_t next_ = 1;
+    std::uint64_t beyond_ = never;
+};
+
+}  // namespace pmemstream::log
