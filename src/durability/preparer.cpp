@@ -11,6 +11,8 @@ namespace {
 
 /// Made present at once, before another look at where the appender is.
 constexpr std::uint64_t piece_bytes = std::uint64_t{256} << 10;
+/// For one region, before the others, or whoever closes the writer, have their turn.
+constexpr unsigned pieces_max = 64;
 /// As much of the file as the page cache may hold in one piece: syncing one page of it protects all of them again.
 constexpr std::uint64_t folio_bytes_max = std::uint64_t{2} << 20;
 
@@ -68,8 +70,8 @@ bool preparer::populate(const format::region_slot& slot, const extent& region, p
     if (persisted != std::exchange(done.persisted, persisted) && !medium_.flushes() &&
         region.committed < done.pages_end)
         medium_.populate(region.committed, std::min(folio_bytes_max, done.pages_end - region.committed));
-    bool any = false;
-    for (;;) {
+    unsigned pieces = 0;
+    for (; pieces < pieces_max; ++pieces) {
         const std::uint64_t committed = base::load_acquire(slot.commit.commit_offset);
         const std::uint64_t end = std::min(committed + ahead_.pages, farthest);
         // Overtaken: half of the way ahead the appender does not meet the same pages at the same time.
@@ -77,12 +79,12 @@ bool preparer::populate(const format::region_slot& slot, const extent& region, p
             done.pages_end = std::min(committed + ahead_.pages / 2, farthest);
         if (done.pages_end >= end ||
             (end - done.pages_end < std::min(piece_bytes, ahead_.pages / 2) && end != farthest))
-            return any;
+            break;
         const std::uint64_t bytes = std::min(piece_bytes, end - done.pages_end);
         medium_.populate(done.pages_end, bytes);
         done.pages_end += bytes;
-        any = true;
     }
+    return pieces != 0;
 }
 
 }  // namespace pmemstream::durability
