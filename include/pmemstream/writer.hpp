@@ -40,11 +40,12 @@ struct writer_options {
     /// persists (returns_at, or a policy), else nothing. Does nothing on media and file systems where it is of no use.
     std::optional<std::uint64_t> prepare_ahead_bytes = std::nullopt;
     /// How far ahead of each region's commit offset pages are made present and writable in this process, in the background,
-    /// so that no append pays for being the first to store to one (1 to 13 µs each). 0: not at all. Costs a thread
-    /// that looks every millisecond while entries come, and so much memory per region that is filled; on a disk those
-    /// pages are written, as zeros, even if no entry ever comes. A thread populates 1 to 4 GB/s: who appends
-    /// faster for longer than this lasts meets page faults again. Where a file system has huge pages, they are used.
-    std::uint64_t pretouch_ahead_bytes = 0;
+    /// so that no append pays for being the first to store to one (1 to 13 µs each), or the first since a sync. 0: not
+    /// at all. Unset: 4 MiB where a policy persists, else 0. Costs a thread that looks every millisecond while entries
+    /// come, and so much memory for every region with room; on a disk those pages are written, as zeros, even if no
+    /// entry ever comes. A thread populates 1 to 4 GB/s: who appends faster for longer than this lasts meets page faults
+    /// again. Where a file system has huge pages, and there is no policy, they are used until somebody waits for persisted.
+    std::optional<std::uint64_t> pretouch_ahead_bytes = std::nullopt;
     /// Permissions of the control file. Unset: those of the stream's file without the execute bits. Whoever may write
     /// the control file can sleep on the doorbell and register; they can also cost the writer time (see
     /// docs/guarantees.md).

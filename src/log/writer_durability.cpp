@@ -23,8 +23,6 @@ int writer::impl::start_preparing(const durability::preparer::distance& distance
     using std::chrono::milliseconds;
     constexpr milliseconds idle{10}, moving{1};
     ahead.emplace(file->medium(), *flusher, distance);
-    if (distance.pages != 0)
-        file->medium().want_huge_pages();
     preparing.emplace(idle, [this, pages = distance.pages != 0](unsigned) {
         std::vector<format::region_slot*> slots;
         {
@@ -41,12 +39,16 @@ int writer::impl::start_background(const writer_options& options) {
     using std::chrono::milliseconds;
     const bool by_policy = policy.every > milliseconds::zero() || policy.every_bytes != 0;
     constexpr std::uint64_t usual_bytes = std::uint64_t{4} << 20;
-    const std::uint64_t zeros_ahead =
-        file->medium().flushes() ? 0 : options.prepare_ahead_bytes.value_or(by_policy || all_durable ? usual_bytes : 0);
+    durability::preparer::distance distance;
+    if (!file->medium().flushes())
+        distance.zeros = options.prepare_ahead_bytes.value_or(by_policy || all_durable ? usual_bytes : 0);
+    distance.pages = options.pretouch_ahead_bytes.value_or(by_policy ? usual_bytes : 0);
     if (all_durable)
         file->medium().sync_single_pages();
-    if (zeros_ahead != 0 || options.pretouch_ahead_bytes != 0)
-        if (const int code = start_preparing({zeros_ahead, options.pretouch_ahead_bytes}); code != 0)
+    else if (distance.pages != 0 && !by_policy)  // each round of a slow log would write a huge page
+        file->medium().want_huge_pages();
+    if (distance.zeros != 0 || distance.pages != 0)
+        if (const int code = start_preparing(distance); code != 0)
             return code;
     if (!by_policy)
         return 0;

@@ -40,7 +40,7 @@ def bench(folder, *words, environment=None):
 
 # What each workload has to measure: parts of its variants' names.
 ROWS = {
-    "append": ["touched : raw with CRC", "touched : raw", "untouched, memory : raw", "untouched, disk : touched",
+    "append": ["touched : raw with CRC", "touched : raw", "budget, up to append()", "untouched, memory : raw", "untouched, disk : touched",
                "untouched, disk : touched, p99.9", "pre-touched, memory : touched, p99.9", "pre-touched, disk : touched",
                "pre-touched and overtaken, disk : touched", "pre-touched at 2 M/s, disk : touched, p99.9",
                "3 parked readers",

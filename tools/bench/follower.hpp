@@ -1,6 +1,7 @@
 #pragma once
 
 #include "tools/bench/companion.hpp"
+#include "tools/bench/measure.hpp"
 #include "tools/bench/streams.hpp"
 
 #include <cstdint>
@@ -38,6 +39,15 @@ inline void tell(std::uint64_t* words, pmemstream::region what) noexcept {
 inline void append_to(pmemstream::writer& to, pmemstream::region where, std::span<const std::byte> payload) {
     if (auto got = to.append(where, payload); !got) [[unlikely]]
         throw std::runtime_error(got.error().message());
+}
+
+/// So many of the same; ns per entry.
+inline double append_many(pmemstream::writer& to, pmemstream::region where, std::span<const std::byte> payload,
+                          std::uint64_t entries) {
+    const auto begin = clock::now();
+    for (std::uint64_t i = 0; i < entries; ++i)
+        append_to(to, where, payload);
+    return ns_since(begin) / static_cast<double>(entries);
 }
 
 }  // namespace bench

@@ -93,4 +93,19 @@ void wait_until_present(const std::filesystem::path& file, std::uint64_t bytes);
 /// A payload whose size the compiler does not know.
 [[nodiscard]] std::vector<std::byte> payload_of(std::uint64_t bytes);
 
+/// The same at a cache line: where the heap happens to put it must not decide what copying it costs.
+class aligned_payload {
+public:
+    explicit aligned_payload(std::uint64_t bytes)
+        : made_(payload_of(bytes + 64)),
+          bytes_(made_.data() + (-reinterpret_cast<std::uintptr_t>(made_.data()) & 63), bytes) {}
+    aligned_payload(const aligned_payload&) = delete;
+    aligned_payload& operator=(const aligned_payload&) = delete;
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+private:
+    std::vector<std::byte> made_;
+    std::span<const std::byte> bytes_;
+};
+
 }  // namespace bench

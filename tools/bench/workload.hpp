@@ -32,6 +32,8 @@ void run_peers(const settings& how, report& into);
 
 // Parts of the above.
 void run_append_beside_readers(const settings& how, report& into);
+/// Of what the cost of an append is made.
+void run_append_budget(const settings& how, report& into);
 void run_append_fresh(const settings& how, report& into);
 void run_durable_lines(const settings& how, report& into);
 void run_durable_pages(const settings& how, report& into);

@@ -31,7 +31,7 @@ struct write_options {
     bool wait_for_lock = false;
     bool durable = false;  ///< each entry persisted before the next is taken
     std::chrono::milliseconds persist_every{0};
-    std::uint64_t pretouch_bytes = 0;
+    std::optional<std::uint64_t> pretouch_bytes;
 };
 
 /// Nothing when help or the version was asked for and printed. Ends the tool when the command line makes no sense.

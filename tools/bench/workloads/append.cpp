@@ -1,3 +1,4 @@
+#include "tools/bench/follower.hpp"
 #include "tools/bench/measure.hpp"
 #include "tools/bench/raw_log.hpp"
 #include "tools/bench/streams.hpp"
@@ -18,14 +19,6 @@ double raw_appends(const raw_log& to, std::span<const std::byte> payload, std::u
     return ns_since(begin) / static_cast<double>(entries);
 }
 
-double stream_appends(writer& to, region where, std::span<const std::byte> payload, std::uint64_t entries) {
-    const auto begin = clock::now();
-    for (std::uint64_t i = 0; i < entries; ++i)
-        if (auto got = to.append(where, payload); !got) [[unlikely]]
-            throw std::runtime_error(got.error().message());
-    return ns_since(begin) / static_cast<double>(entries);
-}
-
 constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 
 /// Memory larger than the caches, so that both go through it as a log does; touched by the round that does not count.
@@ -41,13 +34,11 @@ void append_touched(const settings& how, report& into) {
         const std::uint64_t entries = region_bytes / entry_bytes(size);
         if (entries == 0)
             throw std::runtime_error("append: no entry of that size fits in the region");
-        // At a cache line: where the heap happens to put it must not decide what copying it costs.
-        const auto made = payload_of(size + 64);
-        const auto skipped = -reinterpret_cast<std::uintptr_t>(made.data()) & 63;
-        const std::span<const std::byte> payload(made.data() + skipped, size);
+        const aligned_payload made(size);
+        const auto payload = made.bytes();
         const auto costs = in_turns(how.repetitions, {[&] {
                                                           where = must(to->clear(where));
-                                                          return stream_appends(*to, where, payload, entries);
+                                                          return append_many(*to, where, payload, entries);
                                                       },
                                                       [&] { return raw_appends<true>(log, payload, entries); },
                                                       [&] { return raw_appends<false>(log, payload, entries); }});
@@ -69,6 +60,7 @@ void append_touched(const settings& how, report& into) {
 void run_append(const settings& how, report& into) {
     pin(how.cpu);
     append_touched(how, into);
+    run_append_budget(how, into);
     run_append_fresh(how, into);
     run_append_beside_readers(how, into);
 }

@@ -48,10 +48,7 @@ public:
 
     /// ns per entry.
     double fill(std::span<const std::byte> payload, std::uint64_t entries) {
-        const auto begin = clock::now();
-        for (std::uint64_t i = 0; i < entries; ++i)
-            append_to(*writer_, where_, payload);
-        return ns_since(begin) / static_cast<double>(entries);
+        return append_many(*writer_, where_, payload, entries);
     }
     /// The same, looking at the clock after each.
     void fill_timed(std::span<const std::byte> payload, std::uint64_t entries, histogram& times) {
