@@ -212,4 +212,8 @@ bool crc32c_has_instruction() noexcept {
     return detail::best_engine() >= detail::crc32c_engine::instruction;
 }
 
+bool crc32c_has_multiplication() noexcept {
+    return detail::best_engine() >= detail::crc32c_engine::fold_128;
+}
+
 }  // namespace pmemstream::base

@@ -168,6 +168,8 @@ template <bool copying>
 
 /// Whether detail::crc32_step() runs on this processor.
 [[nodiscard]] bool crc32c_has_instruction() noexcept;
+/// And pmemstream::detail::crc32_moved_on().
+[[nodiscard]] bool crc32c_has_multiplication() noexcept;
 
 /// Extends `state` by `bytes` bytes at `data` (which may be null when there are none).
 [[nodiscard]] inline std::uint32_t crc32c_extend(std::uint32_t state, const void* data, std::size_t bytes) noexcept {

@@ -112,6 +112,20 @@ TEST_CASE("the chain gives the CRC of every short length, with the three values 
         }
 }
 
+#if defined(__x86_64__)
+TEST_CASE("a register moves on by whole words as if so many zeros followed") {
+    if (!base::crc32c_has_multiplication())
+        return;
+    const std::vector<std::byte> zeros(136);
+    std::mt19937 random(9);
+    for (std::size_t length = 8; length <= zeros.size(); length += 8)
+        for (int i = 0; i < 100; ++i) {
+            const auto state = static_cast<std::uint32_t>(random());
+            CHECK(detail::crc32_moved_on(state, length) == by_definition(state, zeros.data(), length));
+        }
+}
+#endif
+
 }  // namespace
 
 TEST_CASE("the published vectors hold for every implementation") {

@@ -46,6 +46,8 @@ struct append_state {
 inline constexpr std::uint64_t entry_header_bytes = 16;
 /// Longer payloads have faster ways to their CRC than word by word.
 inline constexpr std::size_t short_payload_bytes_max = 256;
+/// From here on a short one has its CRC from two chains.
+inline constexpr std::size_t two_chains_bytes_min = 136;
 
 [[nodiscard]] constexpr std::uint64_t live_state_word(region where) noexcept {
     return where.generation() << 8 | 0x35;
@@ -140,6 +142,60 @@ template <class Copy>
 #endif
 }
 
+#if defined(__x86_64__)
+/// Copies whole words, and extends the CRC's register by them. Two words are stored at once: stores are what an append
+/// of this size has most of.
+[[nodiscard, gnu::always_inline]] inline std::uint64_t copy_words(std::byte* to, const std::byte* from,
+                                                                  std::size_t bytes, std::uint64_t crc) noexcept {
+    std::size_t i = 0;
+    for (; i + 16 <= bytes; i += 16) {
+        if (i == bytes / 32 * 16)
+            base::die_at(base::kill_point::copy);
+        std::uint64_t words[2];
+        std::memcpy(words, from + i, sizeof words);
+        crc = crc32_step(crc32_step(crc, words[0]), words[1]);
+        std::memcpy(to + i, from + i, sizeof words);
+    }
+    if (i < bytes) {
+        if (i == 0)
+            base::die_at(base::kill_point::copy);
+        std::uint64_t word = 0;
+        std::memcpy(&word, from + i, sizeof word);
+        crc = crc32_step(crc, word);
+        std::memcpy(to + i, &word, sizeof word);
+    }
+    return crc;
+}
+
+/// The same for 128 bytes and more: the CRCs of both halves at once, because a step has to wait for the one before, and
+/// of a single chain this long the processor does not see far enough ahead to begin the next entry's meanwhile.
+[[nodiscard, gnu::always_inline]] inline std::uint64_t copy_words_in_halves(std::byte* to, const std::byte* from,
+                                                                            std::size_t bytes,
+                                                                            std::uint64_t crc) noexcept {
+    const std::size_t half = bytes / 32 * 16;
+    std::uint64_t second = 0;
+    std::size_t i = 0;
+    const auto both = [&](std::uint64_t & state, std::size_t at) __attribute__((always_inline)) {
+        std::uint64_t words[2];
+        std::memcpy(words, from + at, sizeof words);
+        state = crc32_step(crc32_step(state, words[0]), words[1]);
+        std::memcpy(to + at, from + at, sizeof words);
+    };
+    for (; i < half; i += 16) {
+        both(crc, i);
+        both(second, half + i);
+    }
+    base::die_at(base::kill_point::copy);
+    for (i += half; i < bytes; i += 8) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, from + i, sizeof word);
+        second = crc32_step(second, word);
+        std::memcpy(to + i, &word, sizeof word);
+    }
+    return crc32_moved_on(crc, bytes - half) ^ second;
+}
+#endif
+
 /// append_one() of a short payload. `Tails`: also of one that is not whole words.
 template <bool Tails>
 [[nodiscard, gnu::always_inline]] inline bool append_short(append_state& state, region where, const std::byte* payload,
@@ -149,33 +205,22 @@ template <bool Tails>
         return false;
     const std::size_t words_bytes = bytes & ~std::size_t{7};
     const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
-    return append_one(
-        state, where, bytes, words_bytes + (tail_bytes != 0 ? 8 : 0),
-        [&](std::byte * to, std::uint64_t crc) noexcept __attribute__((always_inline)) {
-            // Two words are stored at once: stores are what an append of this size has most of.
-            std::size_t i = 0;
-            for (; i + 16 <= words_bytes; i += 16) {
-                if (i == words_bytes / 32 * 16)
-                    base::die_at(base::kill_point::copy);
-                std::uint64_t words[2];
-                std::memcpy(words, payload + i, sizeof words);
-                crc = crc32_step(crc32_step(crc, words[0]), words[1]);
-                std::memcpy(to + i, payload + i, sizeof words);
-            }
-            if (i < words_bytes) {
-                if (i == 0)
-                    base::die_at(base::kill_point::copy);
-                std::uint64_t word = 0;
-                std::memcpy(&word, payload + i, sizeof word);
-                crc = crc32_step(crc, word);
-                std::memcpy(to + i, &word, sizeof word);
-            }
-            if (tail_bytes != 0) {
-                const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
-                crc = crc32_step_partial(crc, word, tail_bytes);
-                std::memcpy(to + words_bytes, &word, sizeof word);
-            }
+    const std::size_t padded_bytes = words_bytes + (tail_bytes != 0 ? 8 : 0);
+    const auto copy_tail = [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
+        if (tail_bytes == 0)
             return crc;
+        const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
+        std::memcpy(to + words_bytes, &word, sizeof word);
+        return crc32_step_partial(crc, word, tail_bytes);
+    };
+    if (bytes >= two_chains_bytes_min) [[unlikely]]
+        return append_one(
+            state, where, bytes, padded_bytes, [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
+                return copy_tail(to, copy_words_in_halves(to, payload, words_bytes, crc));
+            });
+    return append_one(
+        state, where, bytes, padded_bytes, [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
+            return copy_tail(to, copy_words(to, payload, words_bytes, crc));
         });
 #else
     (void)state, (void)where, (void)payload, (void)bytes;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -33,6 +34,32 @@ template <std::size_t Bytes>
             __asm__("crc32b %1, %0" : "+r"(narrow) : "m"(word));
         return narrow;
     }
+}
+
+/// x^n modulo the polynomial of CRC32C, reflected: bit 31 - i is the coefficient of x^i.
+[[nodiscard]] constexpr std::uint32_t crc32_power_of_x(unsigned n) noexcept {
+    std::uint32_t value = std::uint32_t{1} << 31;
+    for (; n > 0; --n)
+        value = (value >> 1) ^ ((value & 1) != 0 ? 0x82f63b78 : 0);
+    return value;
+}
+
+/// For 0, 8, 16, … 136 bytes: x^(8 * bytes - 33), see crc32_moved_on().
+inline constexpr auto crc32_moves = [] {
+    std::array<std::uint32_t, 18> powers{};
+    for (unsigned words = 1; words < powers.size(); ++words)
+        powers[words] = crc32_power_of_x(64 * words - 33);
+    return powers;
+}();
+
+/// The register after so many zero bytes (8 to 136, whole words; PCLMULQDQ). The carry-less product of two reflected
+/// values of 32 bits reads as a word that is too high by x, and a step multiplies by x^32: hence the exponent.
+[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32_moved_on(std::uint64_t state, std::size_t bytes) noexcept {
+    using two_words = long long __attribute__((vector_size(16)));
+    two_words product{static_cast<long long>(state), 0};
+    const two_words power{static_cast<long long>(crc32_moves[bytes / 8]), 0};
+    __asm__("pclmulqdq $0, %1, %0" : "+x"(product) : "x"(power));
+    return crc32_step(0, static_cast<std::uint64_t>(product[0]));
 }
 
 /// Extends by the first `bytes` (0..7) bytes of `word`, whose other bytes must be zero. The instruction takes all eight
