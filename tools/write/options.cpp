@@ -116,7 +116,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     app.add_option(
            "--pretouch", pretouch,
            "Keep so much memory ahead of the entries present, in the background, so that appending meets no page "
-           "fault (takes K, M, G; default: none)")
+           "fault (takes K, M, G; default: 4M with --persist-every, else none)")
         ->type_name("SIZE");
     app.add_flag("--wait-lock", options.wait_for_lock, "Wait until no other writer has the stream");
 

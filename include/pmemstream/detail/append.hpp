@@ -194,6 +194,34 @@ template <class Copy>
     }
     return crc32_moved_on(crc, bytes - half) ^ second;
 }
+
+/// append_one() of a short payload, the checksum of whose words is copy_words()'s. `Tails`: also of one that is not whole
+/// words.
+template <bool Tails, class CopyWords>
+[[nodiscard, gnu::always_inline]] inline bool append_words(append_state& state, region where, const std::byte* payload,
+                                                           std::size_t bytes, const CopyWords& copy_words) noexcept {
+    const std::size_t words_bytes = bytes & ~std::size_t{7};
+    const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
+    return append_one(
+        state, where, bytes,
+        words_bytes + (tail_bytes != 0 ? 8 : 0), [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
+            crc = copy_words(to, payload, words_bytes, crc);
+            if (tail_bytes != 0) {
+                const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
+                crc = crc32_step_partial(crc, word, tail_bytes);
+                std::memcpy(to + words_bytes, &word, sizeof word);
+            }
+            return crc;
+        });
+}
+
+/// A function of its own, in the caller's program: inlined as well, it would take registers from the shorter ones, which
+/// then cost a third more in some loops.
+template <bool Tails>
+[[nodiscard, gnu::noinline]] bool append_in_halves(append_state& state, region where, const std::byte* payload,
+                                                   std::size_t bytes) noexcept {
+    return append_words<Tails>(state, where, payload, bytes, copy_words_in_halves);
+}
 #endif
 
 /// append_one() of a short payload. `Tails`: also of one that is not whole words.
@@ -203,25 +231,9 @@ template <bool Tails>
 #if defined(__x86_64__)
     if (bytes > short_payload_bytes_max || (!Tails && (bytes & 7) != 0)) [[unlikely]]
         return false;
-    const std::size_t words_bytes = bytes & ~std::size_t{7};
-    const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
-    const std::size_t padded_bytes = words_bytes + (tail_bytes != 0 ? 8 : 0);
-    const auto copy_tail = [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
-        if (tail_bytes == 0)
-            return crc;
-        const std::uint64_t word = load_tail(payload, bytes, tail_bytes);
-        std::memcpy(to + words_bytes, &word, sizeof word);
-        return crc32_step_partial(crc, word, tail_bytes);
-    };
     if (bytes >= two_chains_bytes_min) [[unlikely]]
-        return append_one(
-            state, where, bytes, padded_bytes, [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
-                return copy_tail(to, copy_words_in_halves(to, payload, words_bytes, crc));
-            });
-    return append_one(
-        state, where, bytes, padded_bytes, [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
-            return copy_tail(to, copy_words(to, payload, words_bytes, crc));
-        });
+        return append_in_halves<Tails>(state, where, payload, bytes);
+    return append_words<Tails>(state, where, payload, bytes, copy_words);
 #else
     (void)state, (void)where, (void)payload, (void)bytes;
     return false;

@@ -42,9 +42,9 @@ double spend(const raw_log& to, kept& state, std::span<const std::byte> payload,
         std::uint64_t position = own_position;
         std::uint64_t number = i + 1;
         if constexpr (does(upto::claim)) {
-            __asm__ volatile("" : "+m"(state) : : "memory");  // as behind a pointer that anybody may have
-            position = state.position;
-            number = state.number;
+            // One by one, as behind a pointer that anybody may have.
+            position = __atomic_load_n(&state.position, __ATOMIC_RELAXED);
+            number = __atomic_load_n(&state.number, __ATOMIC_RELAXED);
             if (state.state != 1 || position + bytes > state.limit) [[unlikely]]
                 throw std::runtime_error("append: the log by hand is full");
         }
@@ -68,8 +68,8 @@ double spend(const raw_log& to, kept& state, std::span<const std::byte> payload,
             __atomic_store_n(&state.committed, number, __ATOMIC_RELEASE);
         }
         if constexpr (does(upto::claim)) {
-            state.position = position + bytes;
-            state.number = number + 1;
+            __atomic_store_n(&state.position, position + bytes, __ATOMIC_RELAXED);
+            __atomic_store_n(&state.number, number + 1, __ATOMIC_RELAXED);
         }
         if constexpr (does(upto::doorbell))
             if ((__atomic_load_n(&state.trouble, __ATOMIC_RELAXED) |
