@@ -16,6 +16,11 @@ constexpr unsigned pieces_max = 64;
 /// As much of the file as the page cache may hold in one piece: syncing one page of it protects all of them again.
 constexpr std::uint64_t folio_bytes_max = std::uint64_t{2} << 20;
 
+/// So far ahead, or the end. `from` is not behind it.
+constexpr std::uint64_t ahead_of(std::uint64_t from, std::uint64_t bytes, std::uint64_t end) noexcept {
+    return bytes < end - from ? from + bytes : end;
+}
+
 }  // namespace
 
 preparer::preparer(medium::mapping& medium, flusher& of, distance ahead) noexcept
@@ -32,8 +37,12 @@ bool preparer::look(const std::vector<format::region_slot*>& slots) {
         const std::uint64_t state = base::load_acquire(slot.cold.state);
         if (format::state_of(state) != format::slot_state::live)
             continue;
-        const extent region{base::load_acquire(slot.commit.commit_offset),
-                            base::load_relaxed(slot.cold.extent_offset) + base::load_relaxed(slot.cold.extent_bytes)};
+        const extent region{
+            base::load_acquire(slot.commit.commit_offset),
+            std::min(base::load_relaxed(slot.cold.extent_offset) + base::load_relaxed(slot.cold.extent_bytes),
+                     medium_.bytes())};
+        if (region.committed >= region.end)
+            continue;
         auto& done = done_[i];
         if (done.state != state)
             done = {state, region.committed, region.committed, 0};
@@ -45,12 +54,11 @@ bool preparer::look(const std::vector<format::region_slot*>& slots) {
 }
 
 bool preparer::write_zeros(const extent& region, progress& done) {
-    const std::uint64_t end = std::min(region.committed + ahead_.zeros, region.end);
+    const std::uint64_t end = ahead_of(region.committed, ahead_.zeros, region.end);
     // Half of it at a time, or every look would find a page to do.
-    if (region.committed >= end || end <= done.zeros_end ||
-        (end - done.zeros_end < ahead_.zeros / 2 && end != region.end))
+    if (end <= done.zeros_end || (end - done.zeros_end < ahead_.zeros / 2 && end != region.end))
         return false;
-    const std::uint64_t begin = std::max(done.zeros_end, region.committed);
+    const std::uint64_t begin = std::max(std::exchange(done.zeros_end, end), region.committed);
     for (const auto& range : medium_.unwritten(begin, end - begin)) {
         medium_.touch(range.offset, range.bytes);
         // An error is told once: if it is told here, a later flush would not hear of it.
@@ -59,7 +67,6 @@ bool preparer::write_zeros(const extent& region, progress& done) {
             return false;
         }
     }
-    done.zeros_end = end;
     return true;
 }
 
@@ -73,10 +80,12 @@ bool preparer::populate(const format::region_slot& slot, const extent& region, p
     unsigned pieces = 0;
     for (; pieces < pieces_max; ++pieces) {
         const std::uint64_t committed = base::load_acquire(slot.commit.commit_offset);
-        const std::uint64_t end = std::min(committed + ahead_.pages, farthest);
+        if (committed >= farthest)
+            break;
+        const std::uint64_t end = ahead_of(committed, ahead_.pages, farthest);
         // Overtaken: half of the way ahead the appender does not meet the same pages at the same time.
         if (done.pages_end < committed)
-            done.pages_end = std::min(committed + ahead_.pages / 2, farthest);
+            done.pages_end = ahead_of(committed, ahead_.pages / 2, farthest);
         if (done.pages_end >= end ||
             (end - done.pages_end < std::min(piece_bytes, ahead_.pages / 2) && end != farthest))
             break;

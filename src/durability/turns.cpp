@@ -47,7 +47,12 @@ bool turns::replace(std::uint32_t seen, std::uint32_t by) noexcept {
 
 bool turns::try_begin() noexcept {
     const std::uint32_t seen = load_relaxed(word_);
-    return standing_of(seen) != taken && replace(seen, word_of(turn_of(seen), taken));
+    if (standing_of(seen) == taken || !replace(seen, word_of(turn_of(seen), taken)))
+        return false;
+    // Whoever was gathering has been served by nobody: it takes the next turn itself, or it could be overtaken for ever.
+    if (standing_of(seen) == gathering)
+        skip_.store(1, std::memory_order_relaxed);
+    return true;
 }
 
 void turns::begin() noexcept {
@@ -93,6 +98,9 @@ bool turns::gather(std::uint32_t seen, std::uint64_t upto, const patience& how) 
     const slept how_it_slept = sleep(word, turn, upto, std::min(how.limit, how.to_gather));
     if (!replace(word, word_of(turn, taken)))
         return false;
+    // A caller that has no time says nothing of the others.
+    if (how_it_slept != slept::all_are_here && how.limit < how.to_gather)
+        return true;
     const std::uint32_t next =
         how_it_slept == slept::all_are_here ? 0 : 2 * skip_next_.load(std::memory_order_relaxed) + 1;
     skip_next_.store(std::min(next, skip_max), std::memory_order_relaxed);

@@ -30,8 +30,9 @@ int writer::impl::start_preparing(const durability::preparer::distance& distance
             slots = slots_of_table();
         }
         const bool busy = ahead->look(slots);
-        preparing->set_period(busy && pages ? moving : idle);
+        preparing_thread->set_period(busy && pages ? moving : idle);
     });
+    preparing_thread = &*preparing;
     return preparing->start();
 }
 

@@ -78,6 +78,7 @@ struct writer::impl {
     std::optional<log::housekeeper> background;  // moves the persisted offsets by the policy
     std::optional<durability::preparer> ahead;
     std::optional<log::housekeeper> preparing;
+    log::housekeeper* preparing_thread = nullptr;  // itself, for its own ticks: the optional is empty while it ends
 
     // writer.cpp
     [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);

@@ -58,6 +58,7 @@ public:
               const auto until = std::chrono::steady_clock::now() + limit;
               while (__atomic_load_n(&served, __ATOMIC_ACQUIRE) < upto) {
                   if (from.begin_or_sleep(upto, {limit, limit})) {
+                      ++turns_taken;
                       from.end();
                       continue;
                   }
@@ -75,6 +76,8 @@ public:
 
     /// There is nothing else at which it could sleep.
     [[nodiscard]] bool sleeps() const { return there_ && !done_ && self_->now(); }
+    std::atomic<unsigned> turns_taken{0};
+
     [[nodiscard]] bool overslept() {
         join();
         return overslept_;
@@ -253,6 +256,25 @@ TEST_CASE("where the others do not come back, a thread takes the turn alone, and
     // Nobody slept now: no patience is asked for.
     CHECK(s.turn.begin_or_sleep(3, for_long));
     s.turn.end();
+}
+
+TEST_CASE("who gathers is not overtaken for ever by turns that do not serve it") {
+    scene s;
+    {
+        REQUIRE(s.turn.try_begin());
+        s.turn.will_serve(1);
+        sleeper other(s.turn, s.served, 1);
+        REQUIRE(eventually([&] { return other.sleeps(); }));
+        s.serve(1);
+        s.turn.end();
+    }
+    sleeper gathers(s.turn, s.served, 2);
+    REQUIRE(eventually([&] { return gathers.sleeps(); }));
+    s.turn.begin();
+    s.turn.end();
+    CHECK(eventually([&] { return gathers.turns_taken > 0; }));
+    s.serve(2);
+    CHECK(!gathers.overslept());
 }
 
 TEST_CASE("a turn can be taken over from who gathers, who then gets it back") {
