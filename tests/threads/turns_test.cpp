@@ -106,6 +106,16 @@ struct scene {
     void serve(std::uint64_t upto) { __atomic_store_n(&served, upto, __ATOMIC_RELEASE); }
 };
 
+/// A turn at whose end one slept, who was served by it, and does not come back.
+void have_one_sleep_for_a_turn(scene& s) {
+    REQUIRE(s.turn.try_begin());
+    s.turn.will_serve(1);
+    sleeper one(s.turn, s.served, 1);
+    REQUIRE(eventually([&] { return one.sleeps(); }));
+    s.serve(1);
+    s.turn.end();
+}
+
 bool sleeper_of_this_turn_oversleeps() {
     scene s;
     REQUIRE(s.turn.try_begin());
@@ -242,14 +252,7 @@ TEST_CASE("the last thread that comes back takes the turn for all") {
 
 TEST_CASE("where the others do not come back, a thread takes the turn alone, and does not wait for them each time") {
     scene s;
-    {
-        REQUIRE(s.turn.try_begin());
-        s.turn.will_serve(1);
-        sleeper other(s.turn, s.served, 1);
-        REQUIRE(eventually([&] { return other.sleeps(); }));
-        s.serve(1);
-        s.turn.end();
-    }
+    have_one_sleep_for_a_turn(s);
     // One slept: so one is expected, and does not come. The patience is over at once.
     CHECK(s.turn.begin_or_sleep(2, {1min, 0ns}));
     s.turn.end();
@@ -260,14 +263,7 @@ TEST_CASE("where the others do not come back, a thread takes the turn alone, and
 
 TEST_CASE("who gathers is not overtaken for ever by turns that do not serve it") {
     scene s;
-    {
-        REQUIRE(s.turn.try_begin());
-        s.turn.will_serve(1);
-        sleeper other(s.turn, s.served, 1);
-        REQUIRE(eventually([&] { return other.sleeps(); }));
-        s.serve(1);
-        s.turn.end();
-    }
+    have_one_sleep_for_a_turn(s);
     // Its patience is longer than this test's.
     sleeper gathers(s.turn, s.served, 2, 1h);
     REQUIRE(eventually([&] { return gathers.sleeps(); }));
@@ -282,14 +278,7 @@ TEST_CASE("who gathers is not overtaken for ever by turns that do not serve it")
 
 TEST_CASE("a turn can be taken over from who gathers, who then gets it back") {
     scene s;
-    {
-        REQUIRE(s.turn.try_begin());
-        s.turn.will_serve(1);
-        sleeper other(s.turn, s.served, 1);
-        REQUIRE(eventually([&] { return other.sleeps(); }));
-        s.serve(1);
-        s.turn.end();
-    }
+    have_one_sleep_for_a_turn(s);
     sleeper gathers(s.turn, s.served, 2);
     REQUIRE(eventually([&] { return gathers.sleeps(); }));
     s.turn.begin();

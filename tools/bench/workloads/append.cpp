@@ -1,8 +1,8 @@
-#include "tools/bench/follower.hpp"
 #include "tools/bench/measure.hpp"
 #include "tools/bench/raw_log.hpp"
 #include "tools/bench/streams.hpp"
 #include "tools/bench/workload.hpp"
+#include "tools/bench/workloads/beside_raw.hpp"
 
 namespace bench {
 
@@ -19,29 +19,17 @@ double raw_appends(const raw_log& to, std::span<const std::byte> payload, std::u
     return ns_since(begin) / static_cast<double>(entries);
 }
 
-constexpr std::uint64_t mib = std::uint64_t{1} << 20;
-
-/// Memory larger than the caches, so that both go through it as a log does; touched by the round that does not count.
+/// Touched by the round that does not count.
 void append_touched(const settings& how, report& into) {
-    const std::uint64_t region_bytes = how.bytes(96 * mib);
-    const scratch_stream stream(how.file, region_bytes + mib);
-    const scratch_file beside(how.file.string() + ".raw", region_bytes + mib);
-    const auto to = must(writer::open(stream.file()));
-    auto where = must(to->allocate(region_bytes, "measured"));
-    const raw_mapping raw(beside.file(), access::write);
-    const raw_log log(raw.data());
+    beside_raw both(how);
     for (const std::uint64_t size : how.sizes_or({8, 64, 256, 1024, 4096, 65536})) {
-        const std::uint64_t entries = region_bytes / entry_bytes(size);
-        if (entries == 0)
-            throw std::runtime_error("append: no entry of that size fits in the region");
+        const std::uint64_t entries = both.entries(size);
         const aligned_payload made(size);
         const auto payload = made.bytes();
-        const auto costs = in_turns(how.repetitions, {[&] {
-                                                          where = must(to->clear(where));
-                                                          return append_many(*to, where, payload, entries);
-                                                      },
-                                                      [&] { return raw_appends<true>(log, payload, entries); },
-                                                      [&] { return raw_appends<false>(log, payload, entries); }});
+        const auto costs =
+            in_turns(how.repetitions, {[&] { return both.append(payload, entries); },
+                                       [&] { return raw_appends<true>(both.raw(), payload, entries); },
+                                       [&] { return raw_appends<false>(both.raw(), payload, entries); }});
         row r{.workload = "append", .variant = "touched : raw with CRC", .payload_bytes = size, .unit = "ns/entry"};
         r.limit = "header, copy and CRC32C in one pass, release store";
         if (size <= 4096)

@@ -1,10 +1,10 @@
 // What an append spends its time on: a loop by hand that does one thing more than the one before, up to all that append()
 // does, and append() itself.
-#include "tools/bench/follower.hpp"
 #include "tools/bench/measure.hpp"
 #include "tools/bench/raw_log.hpp"
 #include "tools/bench/streams.hpp"
 #include "tools/bench/workload.hpp"
+#include "tools/bench/workloads/beside_raw.hpp"
 
 #include <fmt/format.h>
 #include <array>
@@ -84,22 +84,13 @@ double spend(const raw_log& to, kept& state, std::span<const std::byte> payload,
 
 void run_append_budget(const settings& how, report& into) {
     const std::uint64_t size = how.sizes.empty() ? 64 : how.sizes.front();
-    constexpr std::uint64_t mib = std::uint64_t{1} << 20;
-    const std::uint64_t region_bytes = how.bytes(96 * mib);
-    const std::uint64_t entries = region_bytes / entry_bytes(size);
-    if (entries == 0)
-        throw std::runtime_error("append: no entry of that size fits in the region");
-    const scratch_stream stream(how.file, region_bytes + mib);
-    const scratch_file beside(how.file.string() + ".raw", region_bytes + mib);
-    const auto to = must(writer::open(stream.file()));
-    auto where = must(to->allocate(region_bytes, "measured"));
-    const raw_mapping raw(beside.file(), access::write);
-    const raw_log log(raw.data());
+    beside_raw both(how);
+    const std::uint64_t entries = both.entries(size);
     kept state;
-    state.limit = region_bytes;
+    state.limit = both.region_bytes();
     const aligned_payload payload(size);
     const auto by_hand = [&](auto spend_upto) {
-        return [&, spend_upto] { return spend_upto(log, state, payload.bytes(), entries); };
+        return [&, spend_upto] { return spend_upto(both.raw(), state, payload.bytes(), entries); };
     };
     struct part {
         const char* name;
@@ -111,10 +102,7 @@ void run_append_budget(const settings& how, report& into) {
                            part{"commit", by_hand(spend<upto::commit>)},
                            part{"claim", by_hand(spend<upto::claim>)},
                            part{"doorbell check", by_hand(spend<upto::doorbell>)},
-                           part{"append()", [&] {
-                                    where = must(to->clear(where));
-                                    return append_many(*to, where, payload.bytes(), entries);
-                                }}};
+                           part{"append()", [&] { return both.append(payload.bytes(), entries); }}};
     std::vector<turn> turns;
     for (const auto& p : parts)
         turns.push_back(p.measured);
