@@ -39,8 +39,8 @@ constexpr std::uint32_t word_of(std::uint32_t turn, standing how) noexcept {
 }  // namespace
 
 bool turns::replace(std::uint32_t seen, std::uint32_t by) noexcept {
-    // Who was about to sleep for a turn that is only gathering is served by it, though the word changes under it now.
-    if (standing_of(seen) == gathering)
+    // Who comes from now on, before the turn says whom it serves, was mostly there before it.
+    if (standing_of(by) == taken)
         will_serve_.store(everybody, std::memory_order_release);
     return __atomic_compare_exchange_n(&word_, &seen, by, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
@@ -95,7 +95,10 @@ bool turns::gather(std::uint32_t seen, std::uint64_t upto, const patience& how) 
     const std::uint32_t word = word_of(turn, gathering);
     if (!replace(seen, word))
         return false;
-    const slept how_it_slept = sleep(word, turn, upto, std::min(how.limit, how.to_gather));
+    const auto until = std::chrono::steady_clock::now() + std::min(how.limit, how.to_gather);
+    slept how_it_slept = slept::until_woken;
+    while (how_it_slept == slept::until_woken)  // by who did not know yet that somebody gathers
+        how_it_slept = sleep(word, turn, upto, until - std::chrono::steady_clock::now());
     if (!replace(word, word_of(turn, taken)))
         return false;
     // A caller that has no time says nothing of the others.
@@ -122,11 +125,13 @@ turns::slept turns::sleep(std::uint32_t seen, std::uint32_t turn, std::uint64_t 
         ipc::membarrier();
     // Of those that gather, exactly one counts itself last.
     const bool all_are_here = standing_of(seen) == gathering && others >= expected_.load(std::memory_order_relaxed);
-    if (!all_are_here && load_acquire(served_) < upto)
-        (void)ipc::futex_wait_private(word_, seen, 1U << (turn % 2), limit);
+    slept how = all_are_here ? slept::all_are_here : slept::no_longer;
+    if (!all_are_here && load_acquire(served_) < upto &&
+        ipc::futex_wait_private(word_, seen, 1U << (turn % 2), limit) == ipc::futex_outcome::woken)
+        how = slept::until_woken;
     if (!mutated(mutant::sleeper_not_counted))
         sleepers.fetch_sub(1, std::memory_order_relaxed);
-    return all_are_here ? slept::all_are_here : slept::maybe;
+    return how;
 }
 
 std::uint32_t turns::sleeping_for(std::uint32_t turn) const noexcept {

@@ -47,7 +47,7 @@ private:
     [[nodiscard]] std::uint32_t sleeping_for(std::uint32_t turn) const noexcept;
     [[nodiscard]] bool replace(std::uint32_t seen, std::uint32_t by) noexcept;
     [[nodiscard]] bool gather(std::uint32_t seen, std::uint64_t upto, const patience& how) noexcept;
-    enum class slept : std::uint8_t { maybe, all_are_here };
+    enum class slept : std::uint8_t { until_woken, no_longer, all_are_here };
     slept sleep(std::uint32_t seen, std::uint32_t turn, std::uint64_t upto, std::chrono::nanoseconds limit) noexcept;
     void wake(std::uint32_t turn, int count) noexcept;
 

@@ -33,18 +33,23 @@ namespace {
 
 constexpr turns::patience for_long{1min, 1min};
 
-/// Whether the thread that made this sleeps, as the kernel says.
+/// Whether the thread that made this sleeps in a turn: in futex(2) at a word of it, as the kernel says. That it sleeps
+/// somewhere would not do: a sanitizer's runtime has locks of its own.
 class asleep {
 public:
+    explicit asleep(const turns& at) noexcept : at_(reinterpret_cast<std::uintptr_t>(&at)) {}
+
     [[nodiscard]] bool now() const {
-        std::ifstream file("/proc/self/task/" + std::to_string(id_) + "/stat");
-        std::string text;
-        std::getline(file, text);
-        const auto state = text.rfind(") ");
-        return state != std::string::npos && text[state + 2] == 'S';
+        // "running", or the call's number and its arguments: proc(5).
+        std::ifstream file("/proc/self/task/" + std::to_string(id_) + "/syscall");
+        long call = -1;
+        std::uintptr_t word = 0;
+        file >> call >> std::hex >> word;
+        return file && call == SYS_futex && word - at_ < sizeof(turns);
     }
 
 private:
+    std::uintptr_t at_;
     long id_ = ::syscall(SYS_gettid);
 };
 
@@ -53,19 +58,15 @@ class sleeper {
 public:
     sleeper(turns& from, const std::uint64_t& served, std::uint64_t upto, std::chrono::nanoseconds limit = 1min)
         : thread_([this, &from, &served, upto, limit] {
-              self_.emplace();
+              self_.emplace(from);
               there_ = true;
               const auto until = std::chrono::steady_clock::now() + limit;
-              while (__atomic_load_n(&served, __ATOMIC_ACQUIRE) < upto) {
+              while (!overslept_ && __atomic_load_n(&served, __ATOMIC_ACQUIRE) < upto) {
                   if (from.begin_or_sleep(upto, {limit, limit})) {
                       ++turns_taken;
                       from.end();
-                      continue;
                   }
-                  if (std::chrono::steady_clock::now() >= until) {
-                      overslept_ = true;
-                      break;
-                  }
+                  overslept_ = std::chrono::steady_clock::now() >= until;
               }
               from.leave();
               done_ = true;
@@ -74,7 +75,6 @@ public:
     sleeper(const sleeper&) = delete;
     sleeper& operator=(const sleeper&) = delete;
 
-    /// There is nothing else at which it could sleep.
     [[nodiscard]] bool sleeps() const { return there_ && !done_ && self_->now(); }
     std::atomic<unsigned> turns_taken{0};
 
@@ -127,28 +127,33 @@ bool sleeper_of_this_turn_oversleeps() {
     return one.overslept();
 }
 
+/// Ends the turn, and does `action` between its two steps.
+void end_with(scene& s, std::function<void()> action) {
+    static std::function<void()> once;
+    static std::atomic<bool> armed;
+    once = std::move(action);
+    armed = true;
+    base::stepping_in = [](base::kill_point here) {
+        if (here == base::kill_point::turn_ends && armed.exchange(false))
+            once();
+    };
+    s.turn.end();
+    REQUIRE(!armed);
+}
+
 /// Where the end of a turn stands between its two steps, a thread comes to wait. If it still sees the turn taken it falls
 /// asleep, and the end has looked for sleepers already.
 bool sleeper_that_comes_at_the_end_oversleeps() {
-    static std::function<void()> action;
-    static std::atomic<bool> armed;
     scene s;
     REQUIRE(s.turn.try_begin());
     s.turn.will_serve(0);
     std::unique_ptr<sleeper> one;
-    action = [&] {
+    end_with(s, [&] {
         one = std::make_unique<sleeper>(s.turn, s.served, 1, limit_now());
         // Else it takes one turn after the other until it is served.
         if (base::active_mutant != mutant::none)
             REQUIRE(eventually([&] { return one->sleeps(); }));
-    };
-    armed = true;
-    base::stepping_in = [](base::kill_point here) {
-        if (here == base::kill_point::turn_ends && armed.exchange(false))
-            action();
-    };
-    s.turn.end();
-    REQUIRE(!armed);
+    });
     if (base::active_mutant == mutant::none)
         s.serve(1);
     const bool overslept = one->overslept();
@@ -196,6 +201,42 @@ TEST_CASE("a step that is left out lets one sleep for ever") {
           static_cast<std::size_t>(mutant::count) - static_cast<std::size_t>(mutant::sleeper_not_counted));
 }
 
+TEST_CASE("who comes before a turn says whom it serves is woken by its end, and by nobody else") {
+    base::active_mutant = mutant::turn_not_passed_on;
+    scene s;
+    REQUIRE(s.turn.try_begin());
+    sleeper one(s.turn, s.served, 1);
+    sleeper two(s.turn, s.served, 1);
+    REQUIRE(eventually([&] { return one.sleeps() && two.sleeps(); }));
+    s.turn.will_serve(1);
+    s.serve(1);
+    s.turn.end();
+    CHECK(!one.overslept());
+    CHECK(!two.overslept());
+    base::active_mutant = mutant::none;
+}
+
+TEST_CASE("who gathers goes on when it is woken by a turn that ended before") {
+    scene s;
+    REQUIRE(s.turn.try_begin());
+    s.turn.will_serve(2);
+    sleeper one(s.turn, s.served, 2);
+    REQUIRE(eventually([&] { return one.sleeps(); }));
+    s.serve(2);
+    std::unique_ptr<sleeper> gathers;
+    end_with(s, [&] {
+        gathers = std::make_unique<sleeper>(s.turn, s.served, 3);
+        REQUIRE(eventually([&] { return gathers->sleeps(); }));
+    });
+    base::stepping_in = nullptr;
+    CHECK(eventually([&] { return gathers->sleeps(); }));
+    CHECK(gathers->turns_taken == 0);
+    CHECK(s.turn.begin_or_sleep(3, for_long));
+    s.serve(3);
+    s.turn.end();
+    CHECK(!gathers->overslept());
+}
+
 TEST_CASE("the last thread that comes back takes the turn for all") {
     constexpr unsigned others = 5;
     const std::uint64_t rounds = scaled(200);
@@ -203,6 +244,7 @@ TEST_CASE("the last thread that comes back takes the turn for all") {
     std::uint64_t committed = 0;  // atomic
     std::atomic<std::uint64_t> turns_taken{1};
     std::atomic<unsigned> there{0};
+    std::atomic<bool> given_up{false};
     std::vector<std::optional<asleep>> ids(others + 1);
     const auto all_others_sleep = [&] {
         return there == others + 1 &&
@@ -211,13 +253,13 @@ TEST_CASE("the last thread that comes back takes the turn for all") {
     const auto append_and_wait = [&] {
         const std::uint64_t mine = __atomic_add_fetch(&committed, 1, __ATOMIC_ACQ_REL);
         bool slept = false;
-        while (__atomic_load_n(&s.served, __ATOMIC_ACQUIRE) < mine) {
+        while (!given_up && __atomic_load_n(&s.served, __ATOMIC_ACQUIRE) < mine) {
             slept = !s.turn.begin_or_sleep(mine, for_long);
             if (slept)
                 continue;
             // A flush that takes long.
             if (!eventually(all_others_sleep))
-                break;
+                given_up = true;
             ++turns_taken;
             const std::uint64_t upto = __atomic_load_n(&committed, __ATOMIC_ACQUIRE);
             s.turn.will_serve(upto);
@@ -231,11 +273,11 @@ TEST_CASE("the last thread that comes back takes the turn for all") {
     REQUIRE(s.turn.try_begin());
     s.turn.will_serve(others);
     std::vector<std::thread> team;
-    ids[others].emplace();
+    ids[others].emplace(s.turn);
     ++there;
     for (unsigned t = 0; t < others; ++t)
         team.emplace_back([&, t] {
-            ids[t].emplace();
+            ids[t].emplace(s.turn);
             ++there;
             for (std::uint64_t round = 0; round < rounds; ++round)
                 append_and_wait();
@@ -247,6 +289,7 @@ TEST_CASE("the last thread that comes back takes the turn for all") {
         append_and_wait();
     for (auto& t : team)
         t.join();
+    CHECK(!given_up);
     CHECK(turns_taken == rounds);
 }
 
@@ -265,7 +308,7 @@ TEST_CASE("who gathers is not overtaken for ever by turns that do not serve it")
     scene s;
     have_one_sleep_for_a_turn(s);
     // Its patience is longer than this test's.
-    sleeper gathers(s.turn, s.served, 2, 1h);
+    sleeper gathers(s.turn, s.served, 2, 2min);
     REQUIRE(eventually([&] { return gathers.sleeps(); }));
     s.turn.begin();
     s.turn.end();
