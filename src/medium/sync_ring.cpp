@@ -46,12 +46,12 @@ int sync_ring::sync(int fd, std::span<const piece> pieces) noexcept {
     std::size_t submitted = 0;
     while (submitted < pieces.size()) {
         const int now = ::io_uring_submit(&ring);
-        if (now == -EINTR || now == -EAGAIN || now == -EBUSY)
+        if (now == -EINTR)
             continue;
         if (now <= 0) {
-            // What was not taken stays in the queue and would go out with the next call.
+            // No memory, or forbidden meanwhile. What was not taken stays in the queue and would go out with the next call.
             broken_ = true;
-            failed = now == 0 ? EIO : -now;
+            failed = EINTR;
             break;
         }
         submitted += static_cast<std::size_t>(now);
@@ -63,7 +63,7 @@ int sync_ring::sync(int fd, std::span<const piece> pieces) noexcept {
             continue;
         if (waited != 0) {
             broken_ = true;
-            return failed != 0 ? failed : -waited;
+            return failed != 0 && failed != EINTR ? failed : -waited;
         }
         // One that was only interrupted says less than one that was refused.
         if (completed->res < 0 && (failed == 0 || failed == EINTR))

@@ -29,6 +29,7 @@ public:
     static constexpr std::size_t pieces_max = 16;
 
     /// At most pieces_max. Returns when none is under way any more: an errno value (of the first that failed) or 0.
+    /// EINTR: the kernel did not come to do all of it, or was interrupted. What was refused is known; ask in another way.
     [[nodiscard]] int sync(int fd, std::span<const piece> pieces) noexcept;
     /// The ring itself failed: what was asked of it is not known, and it is not to be used any more.
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }

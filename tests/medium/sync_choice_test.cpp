@@ -131,6 +131,30 @@ TEST_CASE("where the kernel forbids io_uring, streams are written with system ca
     CHECK(stream.read().info().synced_by == page_sync::system_calls);
 }
 
+TEST_CASE("where io_uring takes nothing any more, what was asked of it is synced with system calls") {
+    if (!medium::sync_ring::built_in)
+        return;
+    const small_stream stream;
+    child syncing([&] {
+        const auto to = must(writer::open(stream.file, wanting(page_sync::io_uring)));
+        const region a = must(to->allocate(1000)), b = must(to->allocate(1000));
+        must(to->persist());
+        const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+        if (filter == nullptr || seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(io_uring_enter), 0) != 0 ||
+            seccomp_load(filter) != 0)
+            return 2;
+        for (int round = 0; round < 2; ++round) {
+            must(to->append(a, bytes_of("x")));
+            must(to->append(b, bytes_of("y")));
+            must(to->persist());
+            if (to->persisted() != to->committed())
+                return 3;
+        }
+        return 0;
+    });
+    CHECK(syncing.wait().code == 0);
+}
+
 TEST_CASE("a medium that makes single stores durable syncs no pages") {
     ::setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE", 1);
     const small_stream stream;

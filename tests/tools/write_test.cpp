@@ -120,6 +120,14 @@ TEST_CASE("when there can be no control file, it says so in one line and writes 
     CHECK(read_text(dir / "s.ctl") == "precious");
 }
 
+TEST_CASE("a region that cannot be in the stream is told before the stream is made") {
+    const temp_dir dir;
+    const auto got = run({write_tool, dir / "s", "--size", "1M", "--region-size", "4M"}, {.input = "a\n"});
+    CHECK(got.status() == 5);
+    CHECK(got.err.find("4194304 bytes in a stream of 1048576") != std::string::npos);
+    CHECK(!std::filesystem::exists(dir / "s"));
+}
+
 TEST_CASE("a full region ends it with status 5, and tells how much was appended") {
     const temp_dir dir;
     const auto got =

@@ -79,7 +79,8 @@ private:
                 chosen.push_back(&view);
         // Where the table is damaged, the region may be what is damaged.
         if (chosen.empty() && options_.region && seen_.findings.empty())
-            fail(exit_code::io, "{}: no region \"{}\"", from_.name(), *options_.region);
+            fail(exit_code::io, "{}: no region \"{}\"; pmemstream-inspect regions lists them", from_.name(),
+                 *options_.region);
         const std::size_t window_bytes = window_bytes_for(chosen.size());
         for (const auto* const view : chosen)
             regions_.push_back(std::make_unique<region_judge>(from_, seen_, *view, window_bytes));
