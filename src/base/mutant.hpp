@@ -50,15 +50,16 @@ enum class mutant : std::uint8_t {
     copy_not_fenced,              ///< V10: the commit offset overtakes what was copied past the caches
     fields_before_state_word,     ///< P8: what a slot says is read before its state word
     // What sleepers notice: tests/order/doorbell_test.cpp.
-    word_after_flag,      ///< D1: the wake word is read when the flag stands
-    flag_after_look,      ///< D2: the flag is visible only after the last look
-    no_last_look,         ///< D3
-    flags_before_commit,  ///< D4: the flags are looked at before the commit store
-    word_before_flag,     ///< D5: the wake word moves before the flag falls
-    wake_before_word,     ///< D6: sleepers are woken before the wake word moves
-    nonce_not_compared,   ///< D7: a sleeper does not look whether there is a new control file
-    doors_last,           ///< D8: the appender looks at a new control file when everybody knows of it
-    ring_before_nonce,    ///< D9: everybody is rung for before the nonce is published
+    word_after_flag,       ///< D1: the wake word is read when the flag stands
+    flag_after_look,       ///< D2: the flag is visible only after the last look
+    no_last_look,          ///< D3
+    flags_before_commit,   ///< D4: the flags are looked at before the commit store
+    flags_before_persist,  ///< D4: the same of the persisted horizon
+    word_before_flag,      ///< D5: the wake word moves before the flag falls
+    wake_before_word,      ///< D6: sleepers are woken before the wake word moves
+    nonce_not_compared,    ///< D7: a sleeper does not look whether there is a new control file
+    doors_last,            ///< D8: the appender looks at a new control file when everybody knows of it
+    ring_before_nonce,     ///< D9: everybody is rung for before the nonce is published
     // What threads that wait for a flush notice: tests/threads/turns_test.cpp.
     sleeper_not_counted,   ///< D10: a thread sleeps uncounted
     sleepers_before_word,  ///< D11: the end of a turn looks for sleepers before it can be seen

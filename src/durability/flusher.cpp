@@ -95,6 +95,8 @@ result<void> flusher::round() noexcept {
     // What the fault guard put in the place of a lost page was synced to nowhere.
     if (auto fine = check_usable(); !fine)
         return fine;
+    if (base::mutated(base::mutant::flags_before_persist))
+        ring_for_moved();
     base::die_at(base::kill_point::flush_synced);
     if (base::mutated(base::mutant::persisted_timestamp_first))
         store_release(header_.persist.timestamp, committed);
@@ -103,14 +105,19 @@ result<void> flusher::round() noexcept {
     // [V8] release, behind the regions' persisted offsets. Pairs with the acquire [V4] in merged_cursor.cpp.
     //      Without it: a merged cursor on the persisted horizon passes over an entry for ever.
     store_release(header_.persist.timestamp, std::max(committed, load_relaxed(header_.persist.timestamp)));
-    if (bell_ != nullptr) {
-        for (const auto& region : moved_)
-            bell_->ring_persisted(region.index, slots_[region.index]->persist.wake, header_.wake.persisted);
-        // The stream's timestamp moves without a region where the newest entries were freed.
-        if (moved_.empty())
-            bell_->ring_persisted(ipc::region_doors, header_.wake.persisted, header_.wake.persisted);
-    }
+    if (!base::mutated(base::mutant::flags_before_persist))
+        ring_for_moved();
     return persist_words_if_due();
+}
+
+void flusher::ring_for_moved() noexcept {
+    if (bell_ == nullptr)
+        return;
+    for (const auto& region : moved_)
+        bell_->ring_persisted(region.index, slots_[region.index]->persist.wake, header_.wake.persisted);
+    // The stream's timestamp moves without a region where the newest entries were freed.
+    if (moved_.empty())
+        bell_->ring_persisted(ipc::region_doors, header_.wake.persisted, header_.wake.persisted);
 }
 
 /// Looked at by the one whose turn it is: a round that failed just before must not be followed by one that seems to succeed.

@@ -93,6 +93,7 @@ private:
     [[nodiscard]] result<void> persist_words_if_due() noexcept;
     [[nodiscard]] result<void> checked(result<void> done) noexcept;
     [[nodiscard]] bool all_is_persisted() const noexcept;
+    void ring_for_moved() noexcept;
     void store_words(const moved_region& region) noexcept;
 
     medium::mapping& medium_;

@@ -181,12 +181,13 @@ bool loses_flag_to_a_ring_for_another_region(horizon seen_at) {
     return f.is_lost();
 }
 
-bool loses_commit_that_is_under_way(horizon seen_at) {
+/// Where the writer stands before the store that the sleeper waits for.
+bool loses_what_is_under_way_at(kill_point point, horizon seen_at) {
     scene s(seen_at);
     follower f(s, s.a);
-    const step_in committing(kill_point::before_commit, [&] { f.go_on(); });
+    const step_in moving(point, [&] { f.go_on(); });
     s.append(s.a);
-    REQUIRE(committing.happened());
+    REQUIRE(moving.happened());
     return f.is_lost();
 }
 
@@ -277,7 +278,14 @@ const std::vector<label> labels{
     {"D1", mutant::word_after_flag, loses_flag_to_a_ring_for_another_region},
     {"D2", mutant::flag_after_look, [](horizon h) { return loses_entry_that_comes_at(kill_point::falls_asleep, h); }},
     {"D3", mutant::no_last_look, [](horizon h) { return loses_entry_that_comes_at(kill_point::word_read, h); }},
-    {"D4", mutant::flags_before_commit, loses_commit_that_is_under_way, {horizon::committed}},
+    {"D4",
+     mutant::flags_before_commit,
+     [](horizon h) { return loses_what_is_under_way_at(kill_point::before_commit, h); },
+     {horizon::committed}},
+    {"D4",
+     mutant::flags_before_persist,
+     [](horizon h) { return loses_what_is_under_way_at(kill_point::flush_synced, h); },
+     {horizon::persisted}},
     {"D5", mutant::word_before_flag, loses_flag_that_is_set_during_a_ring},
     {"D6", mutant::wake_before_word, sleeps_through_a_wake},
     {"D7", mutant::nonce_not_compared, sleeps_behind_a_file_that_is_replaced_before},
