@@ -9,14 +9,16 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <span>
 #include <thread>
+#include <vector>
 
 namespace pmemstream::test {
 
-/// Watches the first mapping of which something is made durable: counts what reaches the medium, lets it fail, and keeps the image that a loss of power would leave if nothing else
-/// had reached it: what was synced, and nothing that was not.
+/// Watches the first mapping of which something is made durable: counts what reaches the medium, lets it fail, and keeps
+/// the image that a loss of power would leave if nothing else had reached it: what was synced, and nothing that was not.
 class watched_medium : public medium::observer {
 public:
     explicit watched_medium(const std::filesystem::path& file) : image_(read_image(file)) { medium::observing = this; }
@@ -44,16 +46,19 @@ public:
         if (!is_mine(of))
             return;
         const std::lock_guard lock(mutex_);
-        flushed_.push_back({offset, bytes});
+        flushed_[std::this_thread::get_id()].push_back({offset, bytes});
     }
     void drain(const medium::mapping& of) override {
         if (!is_mine(of))
             return;
         drains += std::this_thread::get_id() == maker_;
         const std::lock_guard lock(mutex_);
-        for (const auto& range : flushed_)
+        // A fence waits for its own thread's flushes. Of another's the bytes may not even have been stored: it is told of a
+        // copy past the caches before that is made.
+        auto& flushed = flushed_[std::this_thread::get_id()];
+        for (const auto& range : flushed)
             std::memcpy(image_.data() + range.offset, of.data() + range.offset, range.bytes);
-        flushed_.clear();
+        flushed.clear();
     }
 
     /// The file after the loss, under another name and so, for the library, another file.
@@ -71,7 +76,7 @@ private:
     std::atomic<const medium::mapping*> mine_{nullptr};
     mutable std::mutex mutex_;
     file_image image_;
-    std::vector<medium::mapping::range> flushed_;
+    std::map<std::thread::id, std::vector<medium::mapping::range>> flushed_;
     std::thread::id maker_ = std::this_thread::get_id();
 };
 
