@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks doorbell.pml with Spin: the protocol must hold in every variant, and every mutant must be caught for the reason it
-# was made for. One line per run.
+# Checks doorbell.pml and turns.pml with Spin: each protocol must hold in every variant, and every mutant must be caught
+# for the reason it was made for. One line per run.
 #
 #   run_spin.sh [workdir]     verifiers and their logs go to workdir and stay there; without it, to a temporary directory
 #
@@ -12,14 +12,16 @@ memory_mib=900       # per run: lanes * memory_mib stays under 2 GB
 depth=10000          # about a hundred times what the search needs; too small is an error
 run_seconds=120      # a run that takes this long is an error
 
-model=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/doorbell.pml
+models=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # kind | name | macros for spin. The longest come first, so that the lanes end together.
 #   holds   no assertion fails, no invalid end state
 #   ends    no execution is infinite
-#   lost, unpaid, unmapped   the assertion that must fail
+#   lost, unpaid, unmapped   the doorbell's assertion that must fail
+#   twice, overslept         the turns' assertion that must fail
+#   asleep, endless          an invalid end state, an infinite execution
 small="-DAPPENDS=2 -DNO_KILLS"
-runs=(
+doorbell=(
     "holds    | three appends, readers killed          |"
     "holds    | two appenders in two regions           | -DAPPENDS=2 -DSECOND_APPENDS=1 -DNO_KILLS"
     "holds    | persisted horizon, readers killed      | -DAPPENDS=2 -DFLUSHER"
@@ -53,11 +55,46 @@ runs=(
     "unmapped | D7 EARLY_UNMAP                         | $small"
     "lost     | open NO_RING_ON_OPEN                   | $small -DRECREATES=0 -DWRITER_RESTART"
 )
+for_ever="-DMAY_OVERSLEEP"
+turns=(
+    "holds     | membarrier, one is impatient           | -DMEMBARRIER -DIMPATIENT"
+    "ends      | a flush fails, every one is finite     | -DFAILURE"
+    "ends      | one is impatient, every one is finite  | -DIMPATIENT"
+    "holds     | one is impatient                       | -DIMPATIENT"
+    "holds     | two waiters, overtaken twice           | -DWAITERS=2 -DOVERTAKES=2"
+    "holds     | membarrier instead of fences           | -DMEMBARRIER"
+    "holds     | a wait ends by itself                  | -DSPURIOUS=1"
+    "holds     | a flush fails                          | -DFAILURE"
+    "holds     | membarrier, two waiters, overtaken     | -DMEMBARRIER -DWAITERS=2 -DOVERTAKES=1"
+    "ends      | two waiters, overtaken, all are finite | -DWAITERS=2 -DOVERTAKES=1"
+    "holds     | three waiters                          |"
+    "holds     | two waiters, three rounds              | -DWAITERS=2 -DROUNDS=3"
+    "asleep    | D10 NOT_COUNTED                        | $for_ever"
+    "asleep    | D10 COUNTED_LATE                       | $for_ever"
+    "asleep    | D10 NO_LAST_LOOK                       | $for_ever"
+    "asleep    | D10 NO_MEMBARRIER                      | $for_ever -DMEMBARRIER"
+    "asleep    | D11 SLEEPERS_BEFORE_WORD               | $for_ever"
+    "asleep    | D11 NO_FENCE                           | $for_ever"
+    "asleep    | turns OTHER_BIT                        | $for_ever"
+    "asleep    | turns WAKES_ONE                        | $for_ever"
+    "asleep    | turns WAKES_THIS_TURN_ONLY             | $for_ever"
+    "asleep    | turns GROUPS_SWAPPED                   | $for_ever"
+    "asleep    | turns GATHERS_FOR_EVER                 | $for_ever"
+    "asleep    | impatient NOT_PASSED_ON                | $for_ever -DIMPATIENT"
+    "asleep    | flush fails NOT_PASSED_ON              | $for_ever -DFAILURE"
+    "overslept | turns STALE_WILL_SERVE                 |"
+    "overslept | turns ALL_FOR_THE_NEXT                 |"
+    "twice     | turns TAKEN_UNSEEN                     |"
+    "endless   | turns SPINS                            |"
+)
+runs=("${doorbell[@]/#/doorbell | }" "${turns[@]/#/turns | }")
 
 for tool in spin gcc timeout; do
     command -v "$tool" > /dev/null || { echo "run_spin.sh: $tool is not installed; nothing was checked" >&2; exit 77; }
 done
-[ -r "$model" ] || { echo "run_spin.sh: cannot read $model" >&2; exit 1; }
+for model in doorbell turns; do
+    [ -r "$models/$model.pml" ] || { echo "run_spin.sh: cannot read $models/$model.pml" >&2; exit 1; }
+done
 
 if [ $# -gt 0 ]; then
     if ! mkdir -p "$1" || ! work=$(cd "$1" && pwd); then echo "run_spin.sh: cannot use $1" >&2; exit 1; fi
@@ -77,15 +114,15 @@ trap stop INT TERM
 
 # Writes "ok: ..." or "FAILED: ..." to $dir/result.
 run() {
-    local kind=$1 macros=$2 dir=$3
+    local model=$1 kind=$2 macros=$3 dir=$4
     local c_options="-DSAFETY" pan_options="" say="" states reached status
 
-    rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" && cp "$model" . || return
-    if [ "$kind" = ends ]; then c_options="-DNP -DNOFAIR"; pan_options="-l"; fi
+    rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" && cp "$models/$model.pml" . || return
+    if [ "$kind" = ends ] || [ "$kind" = endless ]; then c_options="-DNP -DNOFAIR"; pan_options="-l"; fi
 
     # spin is silent unless it has something to complain of.
     # shellcheck disable=SC2086
-    if ! spin -a $macros doorbell.pml > spin.log 2>&1 || [ -s spin.log ]; then
+    if ! spin -a $macros "$model.pml" > spin.log 2>&1 || [ -s spin.log ]; then
         echo "FAILED: spin: $(head -n 1 spin.log)" > result; return
     fi
     # shellcheck disable=SC2086
@@ -120,11 +157,15 @@ run() {
             return
         fi
         echo "ok: $states states, depth $reached, no error" > result ;;
-    lost|unpaid|unmapped)
+    lost|unpaid|unmapped|asleep|overslept|twice|endless)
         case $kind in
-        lost)     say='assertion violated .*writers==0.*asleep\[' ;;
-        unpaid)   say='assertion violated .*paid\[' ;;
-        unmapped) say='assertion violated .*unmapped\[' ;;
+        lost)      say='assertion violated .*writers==0.*asleep\[' ;;
+        unpaid)    say='assertion violated .*paid\[' ;;
+        unmapped)  say='assertion violated .*unmapped\[' ;;
+        asleep)    say='invalid end state' ;;
+        overslept) say='assertion violated .*enders.*asleep\[.*served' ;;
+        twice)     say='assertion violated .*holders>1' ;;
+        endless)   say='non-progress cycle' ;;
         esac
         if grep -q 'errors: 0$' pan.log; then fail "the mutant was not noticed"; return; fi
         if ! grep -qE "^pan:1: $say" pan.log; then fail "another error than '$kind': $(grep -m 1 '^pan:1:' pan.log)"; return; fi
@@ -135,21 +176,21 @@ run() {
 trim() { local s=$1; s=${s#"${s%%[! ]*}"}; printf '%s' "${s%"${s##*[! ]}"}"; }
 
 for i in "${!runs[@]}"; do
-    IFS='|' read -r kind name macros <<< "${runs[i]}"
-    kind=$(trim "$kind"); name=$(trim "$name"); macros=$(trim "$macros")
+    IFS='|' read -r model kind name macros <<< "${runs[i]}"
+    model=$(trim "$model"); kind=$(trim "$kind"); name=$(trim "$name"); macros=$(trim "$macros")
     case $kind in holds|ends) ;; *) macros="-D${name##* } $macros" ;; esac
     while [ "$(jobs -pr | wc -l)" -ge $lanes ]; do wait -n; done
-    run "$kind" "$macros" "$work/${name// /_}" &
+    run "$model" "$kind" "$macros" "$work/${name// /_}" &
 done
 wait
 
 failed=0
 for i in "${!runs[@]}"; do
-    IFS='|' read -r kind name _ <<< "${runs[i]}"
+    IFS='|' read -r _ kind name _ <<< "${runs[i]}"
     kind=$(trim "$kind"); name=$(trim "$name")
     result=$(cat "$work/${name// /_}/result" 2> /dev/null) || result="FAILED: no result"
     case $result in ok:*) ;; *) failed=$((failed + 1)) ;; esac
-    printf '%-8s %-40s %s\n' "$kind" "$name" "$result"
+    printf '%-9s %-40s %s\n' "$kind" "$name" "$result"
 done
 if [ $failed -gt 0 ]; then
     echo "run_spin.sh: $failed of ${#runs[@]} runs are not as expected" >&2
