@@ -101,8 +101,8 @@ bool turns::gather(std::uint32_t seen, std::uint64_t upto, const patience& how) 
         how_it_slept = sleep(word, turn, upto, until - std::chrono::steady_clock::now());
     if (!replace(word, word_of(turn, taken)))
         return false;
-    // A caller that has no time says nothing of the others.
-    if (how_it_slept != slept::all_are_here && how.limit < how.to_gather)
+    // A caller that has no time, or was served just before, says nothing of the others.
+    if (how_it_slept != slept::all_are_here && (how.limit < how.to_gather || load_acquire(served_) >= upto))
         return true;
     const std::uint32_t next =
         how_it_slept == slept::all_are_here ? 0 : 2 * skip_next_.load(std::memory_order_relaxed) + 1;

@@ -10,7 +10,7 @@ set -u -o pipefail
 lanes=2              # runs at a time
 memory_mib=900       # per run: lanes * memory_mib stays under 2 GB
 depth=10000          # about a hundred times what the search needs; too small is an error
-run_seconds=120      # a run that takes this long is an error
+run_seconds=300      # a run that takes this long is an error
 
 models=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
