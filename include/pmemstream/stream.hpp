@@ -66,7 +66,10 @@ struct stream_info {
 [[nodiscard]] PMEMSTREAM_API std::string_view to_string(granularity value) noexcept;
 [[nodiscard]] PMEMSTREAM_API std::string_view to_string(page_sync value) noexcept;
 
-/// A region and how full it is.
+/// A region and how full it is. Of its entries, those before committed_end are committed and those before persisted_end
+/// persisted, as is every entry up to stream_info::committed and stream_info::persisted. The region's own timestamps
+/// are the newest that those entries can have: exact while nobody appends, else as many ahead as were appended while
+/// they were looked at.
 struct region_info {
     region handle;
     std::string name;                       ///< empty when it has none
@@ -79,7 +82,7 @@ struct region_info {
     offset persisted_end{};                 ///< persisted offset
     timestamp first = timestamp::none;      ///< no entry of the region is older
     timestamp committed = timestamp::none;  ///< no committed entry of the region is newer; none when it is empty
-    timestamp persisted = timestamp::none;
+    timestamp persisted = timestamp::none;  ///< the same of persisted ones
     std::uint64_t creation_ns = 0;
 
     [[nodiscard]] std::uint64_t free_bytes() const noexcept { return size_bytes - used_bytes; }

@@ -64,6 +64,8 @@ enum class mutant : std::uint8_t {
     sleeper_not_counted,   ///< D10: a thread sleeps uncounted
     sleepers_before_word,  ///< D11: the end of a turn looks for sleepers before it can be seen
     turn_not_passed_on,    ///< whoever was woken to take the turn, and need not, wakes no other
+    // What a dead writer left of a sync that was refused: tests/crash/fuse/refused_write_test.cpp.
+    clean_pages_believed,  ///< that is not stored again
     count
 };
 

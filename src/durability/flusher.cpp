@@ -32,6 +32,7 @@ flusher::flusher(medium::mapping& medium, format::shared_header& header, const s
 void flusher::use(std::vector<format::region_slot*> slots) {
     slots_ = std::move(slots);
     words_stale_.resize(slots_.size(), false);
+    doubted_.resize(slots_.size());
     moved_.reserve(slots_.size());
     ranges_.reserve(slots_.size() + 1);
 }
@@ -89,9 +90,12 @@ result<void> flusher::round() noexcept {
     }
     // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
     //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
+    store_doubted_again();
     if (!base::mutated(base::mutant::entries_not_durable))
         if (auto done = checked(make_durable(medium::elsewhere::clean)); !done)
             return done;
+    if (auto fine = checked(believe_doubted()); !fine)
+        return fine;
     // What the fault guard put in the place of a lost page was synced to nowhere.
     if (auto fine = check_usable(); !fine)
         return fine;
@@ -108,6 +112,32 @@ result<void> flusher::round() noexcept {
     if (!base::mutated(base::mutant::flags_before_persist))
         ring_for_moved();
     return persist_words_if_due();
+}
+
+/// How much of the beginning of a region's range.
+std::uint64_t flusher::in_doubt(const medium::mapping::range& range, std::uint32_t index) const noexcept {
+    const std::uint64_t end = std::min(doubted_[index], range.offset + range.bytes);
+    return end - std::min(end, range.offset);
+}
+
+void flusher::store_doubted_again() noexcept {
+    if (base::mutated(base::mutant::clean_pages_believed))
+        return;
+    for (std::size_t i = 0; i < moved_.size(); ++i)
+        if (const std::uint64_t bytes = in_doubt(ranges_[i], moved_[i].index); bytes != 0)
+            medium_.touch(ranges_[i].offset, bytes);
+}
+
+result<void> flusher::believe_doubted() noexcept {
+    for (std::size_t i = 0; i < moved_.size(); ++i) {
+        const std::uint64_t bytes = in_doubt(ranges_[i], moved_[i].index);
+        if (bytes == 0)
+            continue;
+        if (auto fine = medium_.check_written(ranges_[i].offset, bytes); !fine)
+            return fine;
+        doubted_[moved_[i].index] = 0;
+    }
+    return {};
 }
 
 void flusher::ring_for_moved() noexcept {

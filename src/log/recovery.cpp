@@ -84,6 +84,7 @@ namespace {
 
 struct recovered_region {
     format::region_slot* slot = nullptr;
+    std::uint32_t index = 0;
     std::uint64_t end_of_region = 0;
     std::uint64_t end = 0;
     std::uint64_t timestamp = 0;
@@ -220,17 +221,22 @@ result<void> settle_regions(stream_file& file, const std::vector<recovered_regio
     return {};
 }
 
-/// After the medium refused something, the kernel may have called pages clean that never reached it. Stored again, they
-/// are dirty again, and the next sync speaks of them.
-void dirty_everything_again(const stream_file& file, const region_table& table,
-                            const std::vector<recovered_region>& regions) noexcept {
+/// After the medium refused something, the kernel may call pages clean that never reached it. Stored again, they are dirty
+/// again, and the next sync speaks of them. A writer that died may have died of just that, before it could say so: then
+/// whatever it had not persisted is in doubt. There may be much of that; it is stored again when it is persisted.
+void doubt_clean_pages(const stream_file& file, const region_table& table, durability::flusher& flusher, bool refused,
+                       const std::vector<recovered_region>& regions) {
     auto& medium = file.medium();
     medium.touch(0, file.superblock().data_offset);
     for (std::size_t i = 1; i < table.segments().size(); ++i)
         medium.touch(table.segments()[i].offset, table.segments()[i].bytes);
-    for (const auto& region : regions)
-        if (!region.clearing)
+    for (const auto& region : regions) {
+        if (region.clearing)
+            continue;
+        flusher.doubt(region.index, region.end);
+        if (refused)
             medium.touch(region.slot->cold.extent_offset, region.slot->cold.extent_bytes);
+    }
 }
 
 }  // namespace
@@ -262,6 +268,7 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
         // A region's promise that nothing in it is older may be durable where the timestamps before it are not.
         const std::uint64_t first = judged->clearing ? 0 : (*cold)->first_timestamp;
         given = std::max({given, committed, judged->given, first - std::min<std::uint64_t>(first, 1)});
+        judged->index = i;
         regions.push_back(*judged);
     }
     if (given > format::timestamp_max)
@@ -271,8 +278,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
                        file.name(), header.commit.timestamp, header.persist.timestamp);
     all.next_timestamp = given + 1;
 
-    if ((header.identity.medium_flags & format::medium_error_flag) != 0)
-        dirty_everything_again(file, table, regions);
+    const bool refused = (header.identity.medium_flags & format::medium_error_flag) != 0;
+    if (!file.medium().flushes() && (refused || row == trust::process_died))
+        doubt_clean_pages(file, table, flusher, refused, regions);
     // [P17] What the table says in memory is on the medium before anything is built on it. Pairs with [P18] in
     //       region_table.cpp. Without it: a process killed between a store and its flush leaves words that only this
     //       boot knows; blocks are reused, and after power loss two slots hold them.

@@ -3,6 +3,8 @@
 #include "src/base/failure.hpp"
 #include "src/medium/seam.hpp"
 
+#include <pmemstream/detail/kill_point.hpp>
+
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -92,8 +94,10 @@ int mapping::sync_and_note(std::span<const range> ranges, elsewhere rest) noexce
     int code = seam_sync(*this, ranges);
     if (code == 0)
         code = syncer_.sync(data(), fd_, ranges, rest);
-    if (code != 0)
+    if (code != 0) {
+        base::die_at(base::kill_point::sync_refused);
         refused_ = code;
+    }
     return code;
 }
 
@@ -118,22 +122,42 @@ result<void> mapping::sync(std::span<const range> ranges, elsewhere rest) noexce
 
 std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64_t bytes) const {
     constexpr unsigned extents_max = 64;
-    alignas(fiemap) std::byte buffer[sizeof(fiemap) + extents_max * sizeof(fiemap_extent)] = {};
-    auto& map = *reinterpret_cast<fiemap*>(buffer);
-    map.fm_start = offset;
-    map.fm_length = bytes;
-    map.fm_extent_count = extents_max;
     std::vector<range> found;
-    if (::ioctl(fd_, FS_IOC_FIEMAP, &map) != 0)
-        return found;
-    for (unsigned i = 0; i < map.fm_mapped_extents; ++i) {
-        const auto& extent = map.fm_extents[i];
-        const std::uint64_t begin = std::max<std::uint64_t>(extent.fe_logical, offset);
-        const std::uint64_t end = std::min<std::uint64_t>(extent.fe_logical + extent.fe_length, offset + bytes);
-        if ((extent.fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0 && begin < end)
-            found.push_back({begin, end - begin});
+    const std::uint64_t end = offset + bytes;
+    for (std::uint64_t from = offset; from < end;) {
+        alignas(fiemap) std::byte buffer[sizeof(fiemap) + extents_max * sizeof(fiemap_extent)] = {};
+        auto& map = *reinterpret_cast<fiemap*>(buffer);
+        map.fm_start = from;
+        map.fm_length = end - from;
+        map.fm_extent_count = extents_max;
+        if (::ioctl(fd_, FS_IOC_FIEMAP, &map) != 0 || map.fm_mapped_extents == 0)
+            break;
+        for (unsigned i = 0; i < map.fm_mapped_extents; ++i) {
+            const auto& extent = map.fm_extents[i];
+            const std::uint64_t extent_end = extent.fe_logical + extent.fe_length;
+            const std::uint64_t part_begin = std::max<std::uint64_t>(extent.fe_logical, offset);
+            const std::uint64_t part_end = std::min(extent_end, end);
+            if ((extent.fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0 && part_begin < part_end)
+                found.push_back({part_begin, part_end - part_begin});
+            from = std::max(from, extent_end);
+        }
+        if (map.fm_mapped_extents < extents_max)
+            break;
     }
     return found;
+}
+
+result<void> mapping::check_written(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    const auto left = unwritten(offset, bytes);
+    if (left.empty() && !seam_unwritten(*this))
+        return {};
+    const range first = left.empty() ? range{offset, bytes} : left.front();
+    return base::system_failure(
+        EIO,
+        "{}: {} bytes at offset {} are in memory alone: a sync of them was refused, and now the "
+        "file system writes them without a record of it. Salvage the stream to another file "
+        "before the machine is restarted",
+        file_, first.bytes, first.offset);
 }
 
 void mapping::sync_single_pages() noexcept {

@@ -66,6 +66,10 @@ public:
     /// The parts of a range that the file system has set aside and not written yet, so that the first sync of data there
     /// costs a change of its own records as well. None where it cannot tell.
     [[nodiscard]] std::vector<range> unwritten(std::uint64_t offset, std::uint64_t bytes) const;
+    /// For what was touched and synced after an earlier sync of it had been refused: whether the file system knows of it
+    /// now. (ext4 writes such a page once more, to where it would have been, without a record that anything is there: so
+    /// the sync succeeds, and the bytes are zeros as soon as the page is not in memory any more.) Errors: io.
+    [[nodiscard]] result<void> check_written(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     /// For who syncs little at a time: pages that are touched for the first time from now on are single ones. Else the
     /// kernel's page cache gathers them in large folios, which are dirty, and written, as a whole: then syncing one entry
     /// writes up to 2 MiB. Single pages cost more when they are touched first. Nothing where flushes().

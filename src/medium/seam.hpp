@@ -29,6 +29,8 @@ public:
     virtual int sync(const mapping&, std::span<const mapping::range> /*ranges*/) { return 0; }
     /// Before the kernel is asked to make pages present. An errno value is its answer.
     virtual int populate(const mapping&) { return 0; }
+    /// What was synced is to pass for unwritten.
+    virtual bool unwritten(const mapping&) { return false; }
 };
 
 /// The one that is told; null: nobody. Set while no stream is open.
@@ -59,6 +61,9 @@ inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
 inline int seam_populate(const mapping& m) {
     return observing != nullptr ? observing->populate(m) : 0;
 }
+inline bool seam_unwritten(const mapping& m) {
+    return observing != nullptr && observing->unwritten(m);
+}
 #else
 inline void seam_mapped(const mapping&) noexcept {}
 inline void seam_unmapped(const mapping&) noexcept {}
@@ -72,6 +77,9 @@ inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {
 }
 inline int seam_populate(const mapping&) noexcept {
     return 0;
+}
+inline bool seam_unwritten(const mapping&) noexcept {
+    return false;
 }
 #endif
 

@@ -1,11 +1,13 @@
 // What must not pass for persisted, although everything seems to go on.
 #include "tests/durability/watched_medium.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/small_stream.hpp"
 
 #include <pmemstream/fault_guard.hpp>
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -132,6 +134,40 @@ TEST_CASE("a page that is lost while a round syncs is not persisted, and a close
     medium::observing = nullptr;
     std::filesystem::resize_file(stream.file, 1 << 20);
     CHECK(code_of(writer::open(stream.file, {.without_control = true})) != "writer_busy");
+}
+
+TEST_CASE("what is synced after a refusal, and the file system knows nothing of, is persisted by nobody") {
+    small_stream stream;
+    child dying([&]() -> int {
+        const auto to = stream.write();
+        must(to->append(must(to->allocate(1000, "r")), bytes_of("1")));
+        ::_exit(0);
+    });
+    CHECK(dying.wait().code == 0);
+    struct forgetful : medium::observer {
+        bool forgets = true;
+        forgetful() { medium::observing = this; }
+        ~forgetful() override { medium::observing = nullptr; }
+        bool unwritten(const medium::mapping&) override { return forgets; }
+    } medium;
+    {
+        // An opening persists nothing of what it takes over from a dead process.
+        const auto to = stream.write();
+        must(to->append(must(to->find("r")), bytes_of("2")));
+        const auto refused = to->wait_persisted(timestamp{2});
+        CHECK(code_of(refused) == "io");
+        CHECK(message_of(refused).find("Salvage") != std::string::npos);
+        CHECK(to->persisted() == timestamp::none);
+        CHECK(code_of(to->close()) == "io");
+    }
+    // Now it is known, and an opening has to make everything durable that it finds.
+    for (int again = 0; again < 2; ++again)
+        CHECK(code_of(writer::open(stream.file, {.without_control = true})) == "io");
+    CHECK(texts_in(stream.read(), must(stream.read().find("r"))) == std::vector<std::string>{"1", "2"});
+    medium.forgets = false;
+    const auto to = stream.write();
+    CHECK(to->persisted() == timestamp{2});
+    CHECK(texts_in(stream.read(), must(stream.read().find("r"))) == std::vector<std::string>{"1", "2"});
 }
 
 TEST_CASE("a merged cursor is rung for when the newest entries became persisted by being freed") {

@@ -41,6 +41,7 @@ enum class kill_point : std::uint8_t {
     sleepers_wake,     ///< the same between the wake word and the wake
     control_renewed,   ///< the writer is between a new control file and its nonce
     control_named,     ///< the same between the nonce and the ring for everybody
+    sync_refused,      ///< the system has refused a sync, and nobody else knows
     slot_read,         ///< a slot's fields are copied, and not yet known to be of one generation
 };
 

@@ -17,6 +17,11 @@ namespace {
 [[noreturn]] void fail(const char* step) {
     throw std::system_error(errno, std::generic_category(), step);
 }
+
+void tell(int log, std::uint64_t number, long offset, const char* step) {
+    if (::pwrite(log, &number, sizeof number, offset) != static_cast<ssize_t>(sizeof number))
+        fail(step);
+}
 }  // namespace
 
 watched_fs::watched_fs(std::filesystem::path directory) : path_(std::move(directory)) {
@@ -42,8 +47,12 @@ watched_fs::~watched_fs() {
 }
 
 void watched_fs::mark(std::uint64_t number) {
-    if (::pwrite(log_.get(), &number, sizeof number, 0) != static_cast<ssize_t>(sizeof number))
-        fail("marking the log of a FUSE file system");
+    tell(log_.get(), number, 0, "marking the log of a FUSE file system");
+}
+
+void watched_fs::refuse_writes(int error) {
+    tell(log_.get(), static_cast<std::uint64_t>(error), refusal_offset,
+         "making a FUSE file system refuse what is written");
 }
 
 std::vector<std::byte> watched_fs::log(std::uint64_t& from) const {

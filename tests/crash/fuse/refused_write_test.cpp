@@ -1,0 +1,114 @@
+// What the kernel does with a page whose write the disk refused: the sync that asked for it is told, once, and the page is
+// clean. So whoever opens the stream after a writer that died of it must not take a sync that succeeds for a proof.
+#include "src/base/mutant.hpp"
+#include "tests/crash/fuse/private_mounts.hpp"
+#include "tests/crash/fuse/watched_fs.hpp"
+#include "tests/support/child.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/expect.hpp"
+#include "tests/support/file_image.hpp"
+#include "tests/support/small_stream.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <pmemstream/detail/kill_point.hpp>
+
+#include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace pmemstream;
+using namespace pmemstream::test;
+using base::mutant;
+
+constexpr unsigned entries = 300;  // some pages
+constexpr writer_options quiet{.without_control = true};
+
+std::string text_number(unsigned number) {
+    return "entry " + std::to_string(number) + std::string(80, '.');
+}
+
+/// What is on the disk, whatever the page cache holds.
+file_image on_disk(const std::filesystem::path& file) {
+    const base::unique_fd fd(::open(file.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    file_image content(std::filesystem::file_size(file));
+    for (std::size_t done = 0; done < content.size();) {
+        const auto got = ::pread(fd.get(), content.data() + done, content.size() - done, static_cast<off_t>(done));
+        demand(got > 0, "the disk cannot be read");
+        done += static_cast<std::size_t>(got);
+    }
+    return content;
+}
+
+/// Runs in a process of its own: a writer is killed in a sync that is refused, the next one has one more entry persisted,
+/// and then power is lost. Gives 0 where all that was persisted is there.
+int lose_power_after_a_refusal() {
+    take_private_mounts();
+    const temp_dir dir("/dev/shm");
+    watched_fs fs(dir / "disk");
+    const auto file = fs.path() / "stream";
+    must(create(file, {.stream_bytes = 1 << 20}));
+    child dies([&] {
+        const auto to = must(writer::open(file, quiet));
+        const region where = must(to->allocate(200'000, "r"));
+        for (unsigned i = 0; i < entries; ++i)
+            must(to->append(where, bytes_of(text_number(i))));
+        static watched_fs* disk = &fs;
+        base::stepping_in = [](base::kill_point here) {
+            if (here != base::kill_point::sync_refused)
+                return;
+            disk->refuse_writes(0);
+            ::raise(SIGKILL);
+        };
+        fs.refuse_writes(EIO);
+        (void)to->persist();
+        return 1;
+    });
+    const auto end = dies.wait();
+    demand(end.signalled && end.code == SIGKILL, "the writer was told of the refusal, and lives");
+    std::vector<std::string> expected;
+    {
+        const auto to = must(writer::open(file, quiet));
+        demand(to->recovery().found == recovery_report::state::process_died, "it is known how the writer ended");
+        must(to->append(must(to->find("r")), bytes_of("the last"), horizon::persisted));
+        demand(to->persisted() == to->committed(), "everything is persisted");
+        write_image(dir / "left", on_disk(file));
+        for (unsigned i = 0; i < entries; ++i)
+            expected.push_back(text_number(i));
+        expected.push_back("the last");
+    }
+    auto after = writer::open(dir / "left", quiet);
+    if (!after)
+        return 2;
+    const auto from = must(reader::open(dir / "left", {.without_control = true}));
+    auto cursor = must(from.follow(must(from.find("r"))));
+    std::vector<std::string> seen;
+    for (;;) {
+        const auto got = cursor.next();
+        if (!got || !*got)
+            break;
+        const auto payload = (*got)->payload();
+        seen.emplace_back(reinterpret_cast<const char*>(payload.data()), payload.size());
+    }
+    return seen == expected ? 0 : 3;
+}
+
+}  // namespace
+
+TEST_CASE("what a writer left that died of a refused sync is on the disk before the next one calls it persisted") {
+    CHECK(child(lose_power_after_a_refusal).wait().code == 0);
+    // And this is what would happen otherwise.
+    child believing([] {
+        base::active_mutant = mutant::clean_pages_believed;
+        return lose_power_after_a_refusal();
+    });
+    const auto end = believing.wait();
+    CHECK(!end.signalled);
+    CHECK((end.code == 2 || end.code == 3));
+}
