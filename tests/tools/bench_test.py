@@ -95,6 +95,8 @@ def look_at(report):
     for peer in report["peers"]:
         rows = [row for row in report["rows"] if row["workload"] == "peers" and row["limit"] == peer["name"]]
         check(bool(rows) == (peer["left_out"] is None), f"{peer['name']} is measured, or said to be left out: {peer}")
+        goal = 0.5 if peer["name"] == "libpmemlog" else 1
+        check(all(row["goal"] == goal for row in rows), f"{peer['name']} has the goal {goal} at 64 bytes: {rows}")
     for one in report["distributions"]:
         check(sum(count for _, count in one["values"]) > 0 and one["values"] == sorted(one["values"]),
               f"a distribution without values, or out of order: {one['variant']}")
