@@ -166,6 +166,21 @@ def decisions():
         check(ran.returncode == 0, "goals are nothing without --check")
 
 
+def large_payloads():
+    """What the command line lets pass fits into every workload's memory."""
+    with in_memory() as folder:
+        for size in ("65536", "1048576"):
+            for workload in ROWS:
+                ran = bench(folder, "--quick", workload, "--size", size, "--readers", "2", "--seconds", "0.05")
+                check(ran.returncode == 0 and ran.stderr == "",
+                      f"{workload} with {size} bytes ends with {ran.returncode}: {ran.stderr}")
+        out = os.path.join(folder, "run.json")
+        ran = bench(folder, "--quick", "open", "--size", "1048576", "--json", out)
+        with open(out, encoding="utf-8") as text:
+            made = [row["variant"] for row in json.load(text)["rows"]]
+        check(len(made) == len(set(made)), f"the same is measured twice: {made}")
+
+
 def on_a_terminal():
     """The progress bar is there where somebody looks, and gone at the end."""
     with in_memory() as folder:
@@ -269,6 +284,7 @@ def main():
         look_at_the_look(report)
         table(report)
     decisions()
+    large_payloads()
     on_a_terminal()
     interrupted()
     second_process_killed()

@@ -169,7 +169,9 @@ void pretouched(const settings& how, report& into, const place& at) {
 
 /// The background keeps a small part of the region ahead of appends at a rate that it can keep up with.
 void pretouched_at_rate(const settings& how, report& into, const place& at) {
-    constexpr double rate = 2e6;
+    constexpr double rate = 2e6, bytes_per_second_max = 1e9;
+    if (rate * static_cast<double>(entry_bytes(at.payload.size())) > bytes_per_second_max)
+        return;
     auto rows = at.percentiles_of("pre-touched at 2 M/s");
     rows.measure(
         how.repetitions,

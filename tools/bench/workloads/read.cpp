@@ -110,7 +110,7 @@ row row_of(const char* where, std::uint64_t size, bool crc) {
 void read_warm(const settings& how, report& into, const char* name, unsigned regions, double goal,
                std::optional<double> goal_crc) {
     for (const std::uint64_t size : how.sizes_or({64})) {
-        const filled_stream filled(how.file, how.bytes(std::uint64_t{64} << 20), regions, size);
+        const filled_stream filled(how.file, how.bytes(std::uint64_t{64} << 20, 2 * regions), regions, size);
         const auto from = must(reader::open(filled.file()));
         const raw_mapping raw(filled.file(), access::read);
         const auto costs = in_turns(
@@ -127,7 +127,7 @@ void read_warm(const settings& how, report& into, const char* name, unsigned reg
 /// Nothing of the file is in the page cache, and no page of it is mapped.
 void read_cold(const settings& how, report& into) {
     for (const std::uint64_t size : how.sizes_or({64})) {
-        const filled_stream filled(how.disk_file, how.bytes(std::uint64_t{32} << 20), 1, size);
+        const filled_stream filled(how.disk_file, how.bytes(std::uint64_t{32} << 20, 2), 1, size);
         const auto by_cursor = [&](bool crc) {
             drop_from_cache(filled.file());
             const auto from = must(reader::open(filled.file()));
