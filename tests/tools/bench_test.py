@@ -48,7 +48,8 @@ ROWS = {
     "durable": ["cache line", "page, 1 waiting", "page, 4 waiting : one", "page, 16 waiting : one",
                 "page, 64 waiting : one", "page, 64 waiting : bare",
                 "policy 10 ms, median"],
-    "read": ["warm", "warm, CRC", "warm, merged over 16", "warm, merged over 16, CRC", "cold", "cold, CRC"],
+    "read": ["warm", "warm, CRC", "warm, merged over 16", "warm, merged over 16, CRC", "cold", "cold, CRC",
+             "cold, merged over 16", "cold, merged over 16, CRC"],
     "stream": ["two processes"],
     "latency": ["echo, p50", "echo, p99.99", "seen, 20000/s, p50", "seen, 20000/s, p99.99"],
     "wake": ["append to awake, p50", "cost to the writer, p50"],
@@ -182,6 +183,20 @@ def large_payloads():
                 check(len(made) == len(set(made)), f"the same is measured twice: {made}")
 
 
+def own_sizes():
+    """Without --size, pages met for the first time are measured for small and large entries."""
+    with in_memory() as folder:
+        out = os.path.join(folder, "run.json")
+        ran = bench(folder, "--quick", "append", "--readers", "1", "--json", out)
+        check(ran.returncode == 0, f"append with its own sizes ends with {ran.returncode}: {ran.stderr}")
+        with open(out, encoding="utf-8") as text:
+            rows = json.load(text)["rows"]
+        for place in ("memory", "disk"):
+            for variant in (f"untouched, {place} : raw", f"untouched, {place} : touched", f"pre-touched, {place} : touched"):
+                sizes = [row["payload_bytes"] for row in rows if row["variant"] == variant]
+                check(sizes == [8, 64, 4096], f"{variant} is measured at {sizes}")
+
+
 def on_a_terminal():
     """The progress bar is there where somebody looks, and gone at the end."""
     with in_memory() as folder:
@@ -293,6 +308,7 @@ def main():
         table(report)
     decisions()
     large_payloads()
+    own_sizes()
     on_a_terminal()
     interrupted()
     second_process_killed()

@@ -111,9 +111,9 @@ report::report(bench::machine where, settings how, std::vector<std::string> comm
 void report::add(row made) {
     progress_bar::clear();
     const std::string goal = made.goal ? fmt::format("<= {:.2f}{}", *made.goal, made.missed() ? " missed" : "") : "-";
-    fmt::print("{:<8} {:<46} {:>7} {:>11.1f} {:>11.1f} {:>11.1f} {:>11.1f} {:>6.2f}  {:<14} {}\n", made.workload,
-               made.variant, made.payload_bytes, made.median, made.min, made.max, made.limit_median, made.ratio, goal,
-               made.unit);
+    fmt::print("{:<8} {:<46} {:>7} {:>11.1f} {:>11.1f} {:>11.1f} {:>11.1f} {:>6}  {:<14} {}\n", made.workload,
+               made.variant, made.payload_bytes, made.median, made.min, made.max, made.limit_median, shown_ratio(made),
+               goal, made.unit);
     std::fflush(stdout);
     rows_.push_back(std::move(made));
 }
