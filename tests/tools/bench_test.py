@@ -128,21 +128,24 @@ def look_at_the_look(report):
 def table(report):
     """The page's figures are a run's, whole, or the check says so."""
     with in_memory() as folder:
-        run, page = os.path.join(folder, "run.json"), os.path.join(folder, "page.md")
+        run, page, readme = (os.path.join(folder, name) for name in ("run.json", "page.md", "README.md"))
 
         def script(*words):
-            return subprocess.run([sys.executable, "-B", TABLE_SCRIPT, *words, run, page], capture_output=True,
+            return subprocess.run([sys.executable, "-B", TABLE_SCRIPT, *words, run, page, readme], capture_output=True,
                                   text=True, check=False)
 
         def write(file, text):
             with open(file, "w", encoding="utf-8") as to:
                 to.write(text)
 
-        write(page, "before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbehind\n")
+        command = " ".join(report["command"])
+        for file in (page, readme):
+            write(file, f"before\n{command}\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbehind\n")
         write(run, json.dumps(report))
         check(script().returncode != 0, "figures that mean nothing become a table")
         slow = copy.deepcopy(report)
         slow["settings"]["quick"] = False
+        slow["rows"][0].update(ratio=1.0504, goal=1.05)
         write(run, json.dumps(slow))
         check(script("--check").returncode != 0, "an old table passes for a new one")
         check(script().returncode == 0 and script("--check").returncode == 0, "a table just made is not the run's")
@@ -151,8 +154,19 @@ def table(report):
         check(made.startswith("before\n") and made.endswith("behind\n"), "what is around the table changed")
         for row in report["rows"]:
             check(f"| {row['variant']} | {row['payload_bytes'] or ''} |" in made, f"the table lacks {row['variant']}")
-        write(page, made.replace("| 64 | ", "| 64 | 1", 1))
-        check(script("--check").returncode != 0, "a table that somebody touched passes")
+        check("| **1.0504** missed | 1.05 |" in made, "the table does not say by how much a goal is missed")
+        with open(readme, encoding="utf-8") as text:
+            short = text.read()
+        check("| append, committed, CRC included | 64 | " in short and "| a cursor's walk | 64 | " in short,
+              f"the README lacks figures: {short}")
+        for file, text in ((page, made), (readme, short)):
+            write(file, text.replace("| 64 | ", "| 64 | 1", 1))
+            check(script("--check").returncode != 0, f"figures that somebody touched pass: {file}")
+            write(file, text)
+        check(script("--check").returncode == 0, "figures put back do not pass")
+        write(page, made.replace(f"before\n{command}", "before\npmemstream-bench --other"))
+        check(script("--check").returncode != 0, "another command than the run's passes")
+        write(page, made)
         os.remove(run)
         check(script("--check").returncode != 0, "a table without a run passes")
         check(script().returncode != 0, "there is no run to make a table of")
