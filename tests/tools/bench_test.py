@@ -48,7 +48,8 @@ ROWS = {
     "durable": ["cache line", "page, 1 waiting", "page, 4 waiting : one", "page, 16 waiting : one",
                 "page, 64 waiting : one", "page, 64 waiting : bare",
                 "policy 10 ms, median"],
-    "read": ["warm", "warm, CRC", "warm, merged over 16", "warm, merged over 16, CRC", "cold", "cold, CRC"],
+    "read": ["warm", "warm, CRC", "warm, merged over 16", "warm, merged over 16, CRC", "cold", "cold, CRC",
+             "cold, merged over 16", "cold, merged over 16, CRC"],
     "stream": ["two processes"],
     "latency": ["echo, p50", "echo, p99.99", "seen, 20000/s, p50", "seen, 20000/s, p99.99"],
     "wake": ["append to awake, p50", "cost to the writer, p50"],
@@ -95,6 +96,8 @@ def look_at(report):
     for peer in report["peers"]:
         rows = [row for row in report["rows"] if row["workload"] == "peers" and row["limit"] == peer["name"]]
         check(bool(rows) == (peer["left_out"] is None), f"{peer['name']} is measured, or said to be left out: {peer}")
+        goal = 0.5 if peer["name"] == "libpmemlog" else 1
+        check(all(row["goal"] == goal for row in rows), f"{peer['name']} has the goal {goal} at 64 bytes: {rows}")
     for one in report["distributions"]:
         check(sum(count for _, count in one["values"]) > 0 and one["values"] == sorted(one["values"]),
               f"a distribution without values, or out of order: {one['variant']}")
@@ -125,21 +128,24 @@ def look_at_the_look(report):
 def table(report):
     """The page's figures are a run's, whole, or the check says so."""
     with in_memory() as folder:
-        run, page = os.path.join(folder, "run.json"), os.path.join(folder, "page.md")
+        run, page, readme = (os.path.join(folder, name) for name in ("run.json", "page.md", "README.md"))
 
         def script(*words):
-            return subprocess.run([sys.executable, "-B", TABLE_SCRIPT, *words, run, page], capture_output=True,
+            return subprocess.run([sys.executable, "-B", TABLE_SCRIPT, *words, run, page, readme], capture_output=True,
                                   text=True, check=False)
 
         def write(file, text):
             with open(file, "w", encoding="utf-8") as to:
                 to.write(text)
 
-        write(page, "before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbehind\n")
+        command = " ".join(report["command"])
+        for file in (page, readme):
+            write(file, f"before\n{command}\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbehind\n")
         write(run, json.dumps(report))
         check(script().returncode != 0, "figures that mean nothing become a table")
         slow = copy.deepcopy(report)
         slow["settings"]["quick"] = False
+        slow["rows"][0].update(ratio=1.0504, goal=1.05)
         write(run, json.dumps(slow))
         check(script("--check").returncode != 0, "an old table passes for a new one")
         check(script().returncode == 0 and script("--check").returncode == 0, "a table just made is not the run's")
@@ -148,8 +154,19 @@ def table(report):
         check(made.startswith("before\n") and made.endswith("behind\n"), "what is around the table changed")
         for row in report["rows"]:
             check(f"| {row['variant']} | {row['payload_bytes'] or ''} |" in made, f"the table lacks {row['variant']}")
-        write(page, made.replace("| 64 | ", "| 64 | 1", 1))
-        check(script("--check").returncode != 0, "a table that somebody touched passes")
+        check("| **1.0504** missed | 1.05 |" in made, "the table does not say by how much a goal is missed")
+        with open(readme, encoding="utf-8") as text:
+            short = text.read()
+        check("| append, committed, CRC included | 64 | " in short and "| a cursor's walk | 64 | " in short,
+              f"the README lacks figures: {short}")
+        for file, text in ((page, made), (readme, short)):
+            write(file, text.replace("| 64 | ", "| 64 | 1", 1))
+            check(script("--check").returncode != 0, f"figures that somebody touched pass: {file}")
+            write(file, text)
+        check(script("--check").returncode == 0, "figures put back do not pass")
+        write(page, made.replace(f"before\n{command}", "before\npmemstream-bench --other"))
+        check(script("--check").returncode != 0, "another command than the run's passes")
+        write(page, made)
         os.remove(run)
         check(script("--check").returncode != 0, "a table without a run passes")
         check(script().returncode != 0, "there is no run to make a table of")
@@ -162,6 +179,36 @@ def decisions():
             check(ran.returncode == status, f"--check with the goals times {tolerance} ends with {ran.returncode}")
         ran = bench(folder, "--quick", "stream", "--size", "64", "--tolerance", "1e-9")
         check(ran.returncode == 0, "goals are nothing without --check")
+
+
+def large_payloads():
+    """What the command line lets pass fits into every workload's memory."""
+    with in_memory() as folder:
+        out = os.path.join(folder, "run.json")
+        for size in ("65536", "1048576"):
+            for workload in ROWS:
+                ran = bench(folder, "--quick", workload, "--size", size, "--readers", "2", "--seconds", "0.05", "--json", out)
+                check(ran.returncode == 0 and ran.stderr == "",
+                      f"{workload} with {size} bytes ends with {ran.returncode}: {ran.stderr}")
+                if ran.returncode != 0:
+                    continue
+                with open(out, encoding="utf-8") as text:
+                    made = [(row["variant"], row["payload_bytes"]) for row in json.load(text)["rows"]]
+                check(len(made) == len(set(made)), f"the same is measured twice: {made}")
+
+
+def own_sizes():
+    """Without --size, pages met for the first time are measured for small and large entries."""
+    with in_memory() as folder:
+        out = os.path.join(folder, "run.json")
+        ran = bench(folder, "--quick", "append", "--readers", "1", "--json", out)
+        check(ran.returncode == 0, f"append with its own sizes ends with {ran.returncode}: {ran.stderr}")
+        with open(out, encoding="utf-8") as text:
+            rows = json.load(text)["rows"]
+        for place in ("memory", "disk"):
+            for variant in (f"untouched, {place} : raw", f"untouched, {place} : touched", f"pre-touched, {place} : touched"):
+                sizes = [row["payload_bytes"] for row in rows if row["variant"] == variant]
+                check(sizes == [8, 64, 4096], f"{variant} is measured at {sizes}")
 
 
 def on_a_terminal():
@@ -240,7 +287,7 @@ def mistakes():
     with in_memory() as folder:
         wrong = [["bogus"], ["--size", "0"], ["--size", "many"], ["--size", "2000000"], ["--readers", "0"],
                  ["--readers", "5000"], ["--rate", "0"], ["--rate", "nan"], ["--seconds", "0"], ["--cpu", "9999"],
-                 ["--cpu", "0,1,2"], ["--repetitions", "4"], ["--tolerance", "0"], ["--bogus"], ["--json"]]
+                 ["--cpu", "0,1,2"], ["--cpu", "0,0"], ["--repetitions", "4"], ["--tolerance", "0"], ["--bogus"], ["--json"]]
         for words in wrong:
             ran = bench(folder, *words)
             check(ran.returncode == 1 and ran.stderr.count("\n") == 1 and len(ran.stderr) > 30 and ran.stdout == "",
@@ -249,7 +296,14 @@ def mistakes():
         ran = subprocess.run([BENCH, "--quick", "--file", f"{away}/m"], capture_output=True, text=True, check=False)
         check(ran.returncode == 4 and away in ran.stderr, f"no such folder: {ran.returncode} {ran.stderr}")
         ran = bench(folder, "--quick", "stream", "--size", "64", "--json", f"{away}/x.json")
-        check(ran.returncode == 4 and away in ran.stderr, f"a report nobody can write: {ran.returncode} {ran.stderr}")
+        check(ran.returncode == 4 and away in ran.stderr and ran.stdout == "",
+              f"a report nobody can write, told before anything is measured: {ran.returncode} {ran.stdout} {ran.stderr}")
+        kept = os.path.join(folder, "kept.json")
+        with open(kept, "w", encoding="utf-8") as text:
+            text.write("old")
+        ran = bench(folder, "--quick", "stream", "--size", "64", "--json", kept, "--plot", os.path.join(kept, "pictures"))
+        with open(kept, encoding="utf-8") as text:
+            check(ran.returncode == 4 and text.read() == "old", f"a run that does not begin leaves an old report: {ran}")
         with open("/dev/full", "w", encoding="utf-8") as full:
             ran = subprocess.run([BENCH, "--quick", "stream", "--size", "64", "--file", f"{folder}/m"], stdout=full,
                                  stderr=subprocess.PIPE, text=True, check=False)
@@ -267,6 +321,8 @@ def main():
         look_at_the_look(report)
         table(report)
     decisions()
+    large_payloads()
+    own_sizes()
     on_a_terminal()
     interrupted()
     second_process_killed()

@@ -100,6 +100,23 @@ TEST_CASE("a row's ratio is the median of the pairs' ratios, not the ratio of th
     CHECK_THROWS((void)bench::summarized({}, {1, 2}, {1}));
 }
 
+TEST_CASE("a ratio that misses its goal is shown with the digits that say so") {
+    const auto shown = [](double ratio, std::optional<double> goal) {
+        bench::row row;
+        row.ratio = ratio;
+        row.goal = goal;
+        return bench::shown_ratio(row);
+    };
+    CHECK(shown(1.0504, 1.05) == "1.0504");
+    CHECK(shown(0.0507, 0.05) == "0.051");
+    CHECK(shown(1.74, 1.15) == "1.74");
+    CHECK(shown(1.0496, 1.05) == "1.05");
+    CHECK(shown(1.05, 1.05) == "1.05");
+    CHECK(shown(2.3249, std::nullopt) == "2.32");
+    CHECK(shown(std::nextafter(1.05, 2), 1.05) == "1.050000000");
+    CHECK(shown(std::numeric_limits<double>::quiet_NaN(), 1.05).find("nan") != std::string::npos);
+}
+
 TEST_CASE("a goal is missed above it, by more than the tolerance, and by what is no number") {
     bench::row row;
     row.ratio = 3;

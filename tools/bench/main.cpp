@@ -18,6 +18,8 @@ int measure(int argc, char** argv) {
     const auto given = parse_options(argc, argv);
     if (!given)
         return 0;
+    if (!given->json_file.empty())
+        prepare_json(given->json_file);
     if (!given->plot_folder.empty())
         prepare_plots(given->plot_folder);
     interruption::catch_signals();

@@ -108,6 +108,8 @@ void set_cpus(settings& how, const std::vector<int>& cpus) {
     for (const int cpu : cpus)
         if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(static_cast<unsigned>(cpu), &allowed))
             fail(exit_code::usage, "--cpu {}: this process may not run there", cpu);
+    if (cpus.size() == 2 && cpus[0] == cpus[1])
+        fail(exit_code::usage, "--cpu {},{}: two different CPUs, for each process spins on its own", cpus[0], cpus[1]);
     std::vector<int> free;
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
         if (CPU_ISSET(static_cast<unsigned>(cpu), &allowed))

@@ -87,10 +87,10 @@ void page_sync::sync(call how, std::uint64_t begin, std::uint64_t end) {
 }
 
 double page_sync::measure(call how, std::uint64_t times, std::uint64_t step_bytes) {
-    step_bytes = std::min<std::uint64_t>(step_bytes, 4096);
+    const std::uint64_t pages = (step_bytes + 4095) / 4096;
     const auto begin = clock::now();
     for (std::uint64_t i = 0; i < times; ++i) {
-        if (position_ / 4096 != (position_ + step_bytes - 1) / 4096)  // one page, not two
+        if ((position_ + step_bytes - 1) / 4096 - position_ / 4096 >= pages)  // one page, not two
             position_ = (position_ / 4096 + 1) * 4096;
         if (position_ + step_bytes > mapping_->bytes())
             position_ = 0;

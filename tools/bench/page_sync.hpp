@@ -17,7 +17,7 @@ public:
     page_sync(const page_sync&) = delete;
     page_sync& operator=(const page_sync&) = delete;
 
-    /// Stores `step_bytes` at a time behind one another, and syncs each. ns per sync.
+    /// Stores `step_bytes` at a time behind one another, each in as few pages as it takes, and syncs those. ns per sync.
     [[nodiscard]] double sync_pages(std::uint64_t times, std::uint64_t step_bytes);
     /// So many threads each store a step; the last to come syncs the pages for all of them and wakes the others, which
     /// slept; `rounds` times. ns per thread and round.

@@ -94,6 +94,10 @@ void write_lines(std::ostream& out, const json& all) {
     out << "\n}\n";
 }
 
+[[noreturn]] void throw_not_written(const std::filesystem::path& file) {
+    throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(), "writing " + file.string());
+}
+
 }  // namespace
 
 report::report(bench::machine where, settings how, std::vector<std::string> command)
@@ -107,9 +111,9 @@ report::report(bench::machine where, settings how, std::vector<std::string> comm
 void report::add(row made) {
     progress_bar::clear();
     const std::string goal = made.goal ? fmt::format("<= {:.2f}{}", *made.goal, made.missed() ? " missed" : "") : "-";
-    fmt::print("{:<8} {:<46} {:>7} {:>11.1f} {:>11.1f} {:>11.1f} {:>11.1f} {:>6.2f}  {:<14} {}\n", made.workload,
-               made.variant, made.payload_bytes, made.median, made.min, made.max, made.limit_median, made.ratio, goal,
-               made.unit);
+    fmt::print("{:<8} {:<46} {:>7} {:>11.1f} {:>11.1f} {:>11.1f} {:>11.1f} {:>6}  {:<14} {}\n", made.workload,
+               made.variant, made.payload_bytes, made.median, made.min, made.max, made.limit_median, shown_ratio(made),
+               goal, made.unit);
     std::fflush(stdout);
     rows_.push_back(std::move(made));
 }
@@ -129,6 +133,19 @@ std::size_t report::missed(double tolerance) const noexcept {
         std::count_if(rows_.begin(), rows_.end(), [&](const row& r) { return r.missed(tolerance); }));
 }
 
+void prepare_json(const std::filesystem::path& file) {
+    std::error_code unknown;
+    const auto there = std::filesystem::status(file, unknown).type();
+    // A pipe's reader would take the closing for the end.
+    if (there != std::filesystem::file_type::not_found && there != std::filesystem::file_type::regular)
+        return;
+    errno = 0;
+    if (!std::ofstream(file, std::ios::app))
+        throw_not_written(file);
+    if (there == std::filesystem::file_type::not_found)
+        std::filesystem::remove(file, unknown);
+}
+
 void report::write_json(const std::filesystem::path& file) const {
     const json all{{"schema", schema_version},      {"tool", "pmemstream-bench"},
                    {"version", PMEMSTREAM_VERSION}, {"command", command_},
@@ -139,7 +156,7 @@ void report::write_json(const std::filesystem::path& file) const {
     std::ofstream out(file);
     write_lines(out, all);
     if (!out.flush())
-        throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(), "writing " + file.string());
+        throw_not_written(file);
 }
 
 }  // namespace bench

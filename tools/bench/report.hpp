@@ -28,6 +28,10 @@ struct peer_note {
     std::string left_out;   ///< why it was not measured; empty when it was
 };
 
+/// Throws where a report could not be written to this file: before anything is measured, for that takes minutes. Leaves a
+/// file that is there as it is.
+void prepare_json(const std::filesystem::path& file);
+
 /// Everything that was measured: shown as it comes, and kept for --json, --plot and --check.
 class report {
 public:

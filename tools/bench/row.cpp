@@ -1,6 +1,9 @@
 #include "tools/bench/row.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 
 namespace bench {
@@ -11,6 +14,17 @@ double median(std::vector<double> values) {
     std::sort(values.begin(), values.end());
     const auto half = values.size() / 2;
     return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+std::string shown_ratio(const row& of) {
+    constexpr int digits_max = 9;
+    std::array<char, 64> text{};
+    for (int digits = 2; digits <= digits_max; ++digits) {
+        std::snprintf(text.data(), text.size(), "%.*f", digits, of.ratio);
+        if (!of.missed() || !(std::strtod(text.data(), nullptr) <= *of.goal))
+            break;
+    }
+    return text.data();
 }
 
 row summarized(row into, const std::vector<double>& thing, const std::vector<double>& limit) {

@@ -26,6 +26,9 @@ struct row {
     [[nodiscard]] bool missed(double tolerance = 1) const noexcept { return goal && !(ratio <= *goal * tolerance); }
 };
 
+/// The ratio with two digits behind the point, or with as many as show that it misses its goal.
+[[nodiscard]] std::string shown_ratio(const row& of);
+
 [[nodiscard]] double median(std::vector<double> values);
 
 /// Fills in the figures of a row from pairs of measurements, which are given in the order they were made.

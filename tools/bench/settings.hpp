@@ -28,9 +28,12 @@ struct settings {
     [[nodiscard]] std::uint64_t count(std::uint64_t full) const noexcept {
         return quick ? std::max<std::uint64_t>(full / 100, std::min<std::uint64_t>(full, 4)) : full;
     }
-    /// Memory to go through in a turn.
-    [[nodiscard]] std::uint64_t bytes(std::uint64_t full) const noexcept {
-        return quick ? std::min(full, std::uint64_t{2} << 20) : full;
+    /// Memory to go through in a turn; with room for so many of the largest entries that were asked for, at least.
+    [[nodiscard]] std::uint64_t bytes(std::uint64_t full, std::uint64_t entries_min = 0) const noexcept {
+        constexpr std::uint64_t header_bytes_max = 64;
+        const std::uint64_t largest = sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
+        const std::uint64_t wanted = quick ? std::min(full, std::uint64_t{2} << 20) : full;
+        return std::max(wanted, entries_min * (largest + header_bytes_max));
     }
 };
 

@@ -33,6 +33,7 @@ struct peer_kind {
     const char* package;  ///< Debian's, that the build needs
     /// Null in a build without the package. Throws not_here where something is missing now.
     std::unique_ptr<peer> (*make)(const settings& how);
+    double goal_at_64_bytes = 1;  ///< greatest ratio that is fine there; 1 at every other size
 };
 
 struct not_here : std::runtime_error {

@@ -50,7 +50,7 @@ std::span<const peer_kind> peer_kinds() {
         peer_kind{"RocksDB, no sync", guarantee::committed, "let other processes read while it writes, or wake them",
                   "librocksdb-dev", IF_ROCKSDB(make_rocksdb)},
         peer_kind{"libpmemlog", guarantee::persisted_lines, "let other processes read while it writes, or wake them",
-                  "libpmemlog-dev", IF_PMEMLOG(make_pmemlog)},
+                  "libpmemlog-dev", IF_PMEMLOG(make_pmemlog), 0.5},
         peer_kind{"write + fdatasync", guarantee::persisted_pages, "wake readers, or tell them where an entry ends",
                   "none", make_write_synced},
         peer_kind{"LMDB, sync", guarantee::persisted_pages, "wake readers; they write to its lock file", "liblmdb-dev",

@@ -44,7 +44,8 @@ private:
 }  // namespace
 
 std::unique_ptr<peer> make_pmemlog(const settings& how) {
-    const auto bytes = std::max<std::uint64_t>(PMEMLOG_MIN_POOL, how.bytes(std::uint64_t{32} << 20));
+    // Its own header beside what entries need.
+    const auto bytes = how.bytes(std::uint64_t{32} << 20, 2) + PMEMLOG_MIN_POOL;
     return std::make_unique<pmemlog>(how.file.string() + ".pmemlog", bytes);
 }
 

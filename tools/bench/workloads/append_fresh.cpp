@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <utility>
 
 namespace bench {
 
@@ -133,8 +134,11 @@ struct place {
 
 constexpr const char* where_touched = "the same where every page was touched";
 
+/// What is looked at of appends of one size.
+enum class depth : std::uint8_t { medians, percentiles_too };
+
 /// Nobody touches a page before.
-void untouched(const settings& how, report& into, const place& at) {
+void untouched(const settings& how, report& into, const place& at, depth look) {
     const auto costs = in_turns(
         how.repetitions,
         {at.fill(0), [&] { return fill_raw(at.file.string() + ".raw", at.region_bytes, at.payload, at.entries); },
@@ -145,6 +149,8 @@ void untouched(const settings& how, report& into, const place& at) {
     r = at.row_of("untouched", where_touched);
     r.variant += " : touched";
     into.add(summarized(r, costs[0], costs[2]));
+    if (look == depth::medians)
+        return;
     auto rows = at.percentiles_of("untouched");
     rows.measure(how.repetitions, at.fill_timed(0), at.fill_timed_warm());
     rows.add_to(into, {});
@@ -152,7 +158,7 @@ void untouched(const settings& how, report& into, const place& at) {
 
 /// The background has come as far as it is told to before the first append. All of the region; and a quarter of it, which
 /// is overtaken at once, for nothing touches pages as fast as entries are appended.
-void pretouched(const settings& how, report& into, const place& at) {
+void pretouched(const settings& how, report& into, const place& at, depth look) {
     const auto costs =
         in_turns(how.repetitions, {at.fill(at.region_bytes), at.fill(at.region_bytes / 4), at.fill_warm()});
     row r = at.row_of("pre-touched", where_touched);
@@ -162,6 +168,8 @@ void pretouched(const settings& how, report& into, const place& at) {
     r = at.row_of("pre-touched and overtaken", where_touched);
     r.variant += " : touched";
     into.add(summarized(r, costs[1], costs[2]));
+    if (look == depth::medians)
+        return;
     auto rows = at.percentiles_of("pre-touched");
     rows.measure(how.repetitions, at.fill_timed(at.region_bytes), at.fill_timed_warm());
     rows.add_to(into, {.p99_9 = 3});
@@ -169,7 +177,9 @@ void pretouched(const settings& how, report& into, const place& at) {
 
 /// The background keeps a small part of the region ahead of appends at a rate that it can keep up with.
 void pretouched_at_rate(const settings& how, report& into, const place& at) {
-    constexpr double rate = 2e6;
+    constexpr double rate = 2e6, bytes_per_second_max = 1e9;
+    if (rate * static_cast<double>(entry_bytes(at.payload.size())) > bytes_per_second_max)
+        return;
     auto rows = at.percentiles_of("pre-touched at 2 M/s");
     rows.measure(
         how.repetitions,
@@ -185,19 +195,22 @@ void pretouched_at_rate(const settings& how, report& into, const place& at) {
 }  // namespace
 
 void run_append_fresh(const settings& how, report& into) {
-    const std::uint64_t size = how.sizes.empty() ? 64 : how.sizes.front();
     const std::uint64_t region_bytes = how.bytes(32 * mib);
-    const std::uint64_t entries = region_bytes / entry_bytes(size);
-    if (entries == 0)
-        throw std::runtime_error("append: no entry of that size fits in the region");
-    const auto payload = payload_of(size);
+    const std::uint64_t looked_into = how.sizes.empty() ? 64 : how.sizes.front();
     const cpus threads{how.cpu, how.other_cpu};
-    for (const auto& at : {place{"memory", how.file, region_bytes, entries, payload, threads},
-                           place{"disk", how.disk_file, region_bytes, entries, payload, threads}}) {
-        untouched(how, into, at);
-        pretouched(how, into, at);
-        pretouched_at_rate(how, into, at);
-    }
+    for (const auto& [name, file] : {std::pair{"memory", how.file}, std::pair{"disk", how.disk_file}})
+        for (const std::uint64_t size : how.sizes_or({8, 64, 4096})) {
+            const std::uint64_t entries = region_bytes / entry_bytes(size);
+            if (entries == 0)
+                throw std::runtime_error("append: no entry of that size fits in the region");
+            const auto payload = payload_of(size);
+            const place at{name, file, region_bytes, entries, payload, threads};
+            const depth look = size == looked_into ? depth::percentiles_too : depth::medians;
+            untouched(how, into, at, look);
+            pretouched(how, into, at, look);
+            if (look == depth::percentiles_too)
+                pretouched_at_rate(how, into, at);
+        }
 }
 
 }  // namespace bench

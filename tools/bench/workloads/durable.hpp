@@ -50,7 +50,12 @@ private:
 /// Appends and waits for persisted on a disk, in the middle of the file.
 class page_durable {
 public:
-    explicit page_durable(const settings& how);
+    /// For up to `threads_max` threads.
+    page_durable(const settings& how, unsigned threads_max);
+    [[nodiscard]] std::uint64_t region_bytes() const noexcept { return region_bytes_; }
+    /// How often each of so many threads may append in a turn: `wanted`, or what there is room for.
+    [[nodiscard]] std::uint64_t times(std::uint64_t payload_bytes, unsigned threads,
+                                      std::uint64_t wanted) const noexcept;
     /// ns per entry with so many threads, each of which appends (under one mutex) and waits (outside) `each` times.
     [[nodiscard]] double append_and_wait(std::span<const std::byte> payload, unsigned threads, std::uint64_t each);
 

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <functional>
 
@@ -53,7 +54,13 @@ double in_other_process(const std::function<double()>& body) {
 struct shape {
     std::uint64_t entries = 0;
     unsigned regions = 1;
+    bool operator==(const shape&) const = default;
 };
+
+/// Room for a header of its own in each.
+std::uint64_t region_bytes_of(std::uint64_t room_bytes, unsigned regions) {
+    return room_bytes / regions / 4096 * 4096 - 64;
+}
 
 /// Appends the entries, by turns to the regions, and ends as told.
 void fill(const std::filesystem::path& file, std::uint64_t room_bytes, const shape& what, std::uint64_t size,
@@ -62,7 +69,7 @@ void fill(const std::filesystem::path& file, std::uint64_t room_bytes, const sha
         auto* const to = must(writer::open(file)).release();
         std::vector<region> all;
         for (unsigned i = 0; i < what.regions; ++i)
-            all.push_back(must(to->allocate(room_bytes / what.regions / 4096 * 4096 - 64)));
+            all.push_back(must(to->allocate(region_bytes_of(room_bytes, what.regions))));
         const auto payload = payload_of(size);
         for (std::uint64_t i = 0; i < what.entries; ++i)
             append_to(*to, all[i % what.regions], payload);
@@ -84,6 +91,19 @@ double opening(const std::filesystem::path& file, ending how) {
             must(to->close());
         return took;
     });
+}
+
+/// By entries, then by regions.
+std::vector<shape> shapes_that_fit(const settings& how, std::uint64_t room_bytes, std::uint64_t size) {
+    std::vector<shape> all{{1000, 1}, {10'000, 1}, {100'000, 1}, {1'000'000, 1}, {1'000'000, 16}, {1'000'000, 256}};
+    if (how.all)
+        all.insert(all.begin() + 4, shape{10'000'000, 1});
+    for (auto& each : all) {
+        const std::uint64_t fit = region_bytes_of(room_bytes, each.regions) / entry_bytes(size) * each.regions;
+        each.entries = std::min(how.count(each.entries), fit);
+    }
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
 }
 
 void measure_create(const settings& how, report& into, std::uint64_t stream_bytes) {
@@ -114,16 +134,14 @@ void measure_create(const settings& how, report& into, std::uint64_t stream_byte
 
 void run_open(const settings& how, report& into) {
     const std::uint64_t size = how.sizes.empty() ? 64 : how.sizes.front();
-    std::vector<shape> shapes{{1000, 1}, {10'000, 1}, {100'000, 1}, {1'000'000, 1}, {1'000'000, 16}, {1'000'000, 256}};
-    if (how.all)
-        shapes.insert(shapes.begin() + 4, shape{10'000'000, 1});
-    for (auto& each : shapes)
-        each.entries = how.count(each.entries);
-    std::uint64_t entries_max = 0;
-    for (const auto& each : shapes)
-        entries_max = std::max(entries_max, each.entries);
-    // All streams are as large as the one with the most entries.
-    const std::uint64_t room_bytes = entries_max * entry_bytes(size) + 256 * std::uint64_t{8192};
+    // All streams are as large as the one with the most entries of 64 bytes, or than 256 entries in as many regions. Where
+    // entries are larger than that, there are fewer of them.
+    constexpr unsigned regions_max = 256;
+    const std::uint64_t entries_max = how.count(how.all ? 10'000'000 : 1'000'000);
+    const std::uint64_t room_bytes =
+        std::max(entries_max * std::min(entry_bytes(size), entry_bytes(64)), regions_max * entry_bytes(size)) +
+        regions_max * std::uint64_t{8192};
+    const auto shapes = shapes_that_fit(how, room_bytes, size);
     const std::uint64_t stream_bytes = room_bytes + (std::uint64_t{1} << 20);
     measure_create(how, into, stream_bytes);
     for (const ending last : {ending::closed, ending::killed}) {

@@ -96,7 +96,7 @@ double stream_pair::by_hand(std::uint64_t size) {
 }
 
 void run_stream(const settings& how, report& into) {
-    stream_pair pair(how, how.bytes(std::uint64_t{64} << 20));
+    stream_pair pair(how, how.bytes(std::uint64_t{64} << 20, 4));
     pin(how.cpu);
     for (const std::uint64_t size : how.sizes_or({8, 64, 256, 1024, 4096, 65536})) {
         const auto costs =
