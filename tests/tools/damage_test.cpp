@@ -150,16 +150,23 @@ TEST_CASE("metadata that lies never crashes the tools") {
     CHECK(refused >= scaled(100) / 4);
 }
 
-TEST_CASE("a stream that is truncated under tail -f ends it with status 4, not with SIGBUS") {
-    const temp_dir dir;
-    CHECK(run({write_tool, dir / "s", "--size", "1M"}, {.input = "one\n"}).status() == 0);
-    running tail({"timeout", "-s", "KILL", "60", inspect_tool, "tail", "-f", dir / "s"});
-    CHECK(tail.line() == "one");
-    REQUIRE(::truncate((dir / "s").c_str(), 0) == 0);
-    const auto got = tail.wait();
-    CHECK_FALSE(got.signalled);
-    CHECK(got.status() == 4);
-    CHECK(got.says("truncated"));
+TEST_CASE("a stream that is truncated under tail -f ends it with status 4, not with SIGBUS, whatever is left of it") {
+    for (const off_t bytes : {0, 512, 4096, 8192, 12'288, 100'000}) {
+        CAPTURE(bytes);
+        const temp_dir dir;
+        CHECK(run({write_tool, dir / "s", "--size", "1M"}, {.input = "one\n"}).status() == 0);
+        running all({"timeout", "-s", "KILL", "60", inspect_tool, "tail", "-f", dir / "s"});
+        running one({"timeout", "-s", "KILL", "60", inspect_tool, "tail", "-f", "-r", "main", dir / "s"});
+        CHECK(all.line() == "one");
+        CHECK(one.line() == "one");
+        REQUIRE(::truncate((dir / "s").c_str(), bytes) == 0);
+        for (auto* const tail : {&all, &one}) {
+            const auto got = tail->wait();
+            CHECK_FALSE(got.signalled);
+            CHECK(got.status() == 4);
+            CHECK(got.says("truncated"));
+        }
+    }
 }
 
 TEST_CASE("a stream that is truncated under a writer ends it with status 4, not with SIGBUS") {
