@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -92,6 +93,12 @@ T need(result<T>&& got) {
         fail(got.error());
     if constexpr (!std::is_void_v<T>)
         return std::move(*got);
+}
+
+/// The end of the tool where a file on the command line has an empty name: what the system says of it would name nothing.
+inline void need_name(const std::filesystem::path& file, std::string_view what) {
+    if (file.empty())
+        fail(exit_code::usage, "the name of {} is empty (see --help)", what);
 }
 
 }  // namespace pmemstream::tools

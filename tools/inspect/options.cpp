@@ -215,6 +215,9 @@ std::optional<inspect_options> parse_inspect_options(int argc, char** argv, outp
     } catch (const CLI::ParseError& e) {
         fail(exit_code::usage, "{} (see --help)", e.what());
     }
+    need_name(options.stream, "the stream");
+    if (options.command == inspect_command::salvage)
+        need_name(options.out, "the new stream");
     finish(options, raw);
     return options;
 }
