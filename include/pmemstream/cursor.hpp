@@ -88,7 +88,7 @@ struct cursor_options {
     /// How long wait() spins before it sleeps. 0: sleep at once; spin_for_ever: never sleep.
     std::chrono::nanoseconds spin{20'000};
     /// The longest single sleep before the cursor looks again by itself, at most (and by default) 1 s. sleep_for_ever
-    /// relies on the doorbell alone.
+    /// relies on the doorbell alone, so that it sleeps on when the file is truncated and nobody rings.
     std::chrono::nanoseconds sleep_max{1'000'000'000};
     /// Take a slot in the control file where possible, so that operators see the cursor and its region is pinned.
     bool registered = true;
@@ -145,7 +145,8 @@ public:
     /// position stays): region_gone, corrupt (with region and offset), io (the mapping faulted; or, on overlayfs, the
     /// file was copied up or replaced and must be opened again).
     [[nodiscard]] result<std::optional<entry>> next() noexcept;
-    /// Waits up to `timeout` for one: spins, then sleeps. Nothing after the timeout. Errors as next().
+    /// Waits up to `timeout` for one: spins, then sleeps. Nothing after the timeout. Errors as next(); io also where the
+    /// file was truncated and nothing of what is left faults: its size is looked at now and then while nothing comes.
     [[nodiscard]] result<std::optional<entry>> wait(std::chrono::nanoseconds timeout = wait_for_ever) noexcept;
 
     [[nodiscard]] entry_iterator<cursor> begin() noexcept { return entry_iterator<cursor>(this); }

@@ -91,6 +91,7 @@ struct cursor::impl {
                 own_door ? walk.where().index() + 1 : 0,
                 options.horizon,
                 &registration.lease(),
+                of->file.get(),
                 of->copy_up != nullptr};
     }
 };

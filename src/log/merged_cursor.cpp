@@ -283,6 +283,7 @@ result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeou
                                    0,
                                    self.options.horizon,
                                    &self.registration.lease(),
+                                   self.of->file.get(),
                                    self.of->copy_up != nullptr};
     return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
                          [&self] { self.keep_registered(); }, place, self.options, timeout);

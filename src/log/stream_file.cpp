@@ -2,6 +2,7 @@
 
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
+#include "src/base/trouble.hpp"
 #include "src/format/validate.hpp"
 
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #include <array>
 #include <cerrno>
+#include <chrono>
 
 namespace pmemstream::log {
 
@@ -96,6 +98,18 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
         return tl::unexpected(std::move(mapping.error()));
     self->mapping_ = std::move(*mapping);
     return self;
+}
+
+bool stream_file::is_cut_short() noexcept {
+    constexpr std::chrono::nanoseconds distance = std::chrono::milliseconds(250);
+    const std::int64_t now = std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+    std::int64_t due = next_look_ns_.load(std::memory_order_relaxed);
+    struct stat st {};
+    if (backing_.is_device || now < due || !next_look_ns_.compare_exchange_strong(due, now + distance.count()) ||
+        ::fstat(fd(), &st) != 0 || static_cast<std::uint64_t>(st.st_size) >= stream_bytes())
+        return false;
+    base::trouble::set(mapping_->trouble(), base::trouble::faulted);
+    return true;
 }
 
 tl::unexpected<error> stream_file::lost() const {

@@ -11,6 +11,7 @@
 #include <pmemstream/types.hpp>
 
 #include <sys/types.h>
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -69,6 +70,9 @@ public:
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         return mapping_->has_faulted();
     }
+    /// For who waits, where no access to the mapping may tell: whether the file has become shorter than the stream; the
+    /// mapping is taken for lost from then on. Asks the system four times a second at most, and is false in between.
+    [[nodiscard]] bool is_cut_short() noexcept;
     /// The error that says so.
     [[nodiscard]] tl::unexpected<error> lost() const;
     /// What `question` answers, but `io` once part of the mapping is lost: the guard's zeros are neither damage nor
@@ -100,6 +104,7 @@ private:
     base::backing backing_;
     format::superblock superblock_{};
     std::unique_ptr<medium::mapping> mapping_;
+    std::atomic<std::int64_t> next_look_ns_{0};  // at its size
 };
 
 /// Errors: unsupported_filesystem where mappings of two machines would not be coherent.

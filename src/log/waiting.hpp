@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ipc/reader_control.hpp"
+#include "src/log/stream_file.hpp"
 
 #include <pmemstream/cursor.hpp>
 
@@ -17,6 +18,7 @@ struct waiting_place {
     std::uint32_t door = 0;
     pmemstream::horizon horizon = pmemstream::horizon::committed;
     ipc::slot_lease* lease = nullptr;
+    stream_file* file = nullptr;
     bool look_again = false;  // something may end the wait of which no word tells: next() is to be asked every second
 };
 
@@ -31,10 +33,13 @@ inline steady::time_point deadline_after(std::chrono::nanoseconds limit) noexcep
     return limit > steady::time_point::max() - now ? steady::time_point::max() : now + limit;
 }
 
-/// Spins until the words moved (true) or `until` has passed.
+/// So many bursts of looks take a good part of a second.
+constexpr unsigned bursts_max = 1 << 20;
+
+/// Spins until the words moved (true) or `until` has passed, but not longer than about a second at once.
 template <class Words>
 bool spin(const Words& words, steady::time_point until) noexcept {
-    for (;;) {
+    for (unsigned bursts = 0; bursts < bursts_max; ++bursts) {
         // A burst of plain looks between two looks at the clock: what comes is seen within a few nanoseconds.
         for (int i = 0; i < 256; ++i)
             if (words.moved())
@@ -45,6 +50,7 @@ bool spin(const Words& words, steady::time_point until) noexcept {
         if (until != steady::time_point::max() && steady::now() >= until)
             return false;
     }
+    return false;
 }
 
 /// wait() of both cursors. `next()` looks once; `watch()` gives the words that move when looking again is worth it;
@@ -61,15 +67,16 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
                              ? sleep_for_ever
                              : std::clamp(options.sleep_max, std::chrono::nanoseconds(1), bound);
     const auto spin_once = place.look_again ? std::min(options.spin, bound) : options.spin;
+    const bool sleeps = spin_once == options.spin && options.spin != spin_for_ever;
     unsigned polls = 0;
     for (;;) {
+        bool over = false;
         const auto spin_until = std::min(deadline, deadline_after(spin_once));
         if (options.spin <= std::chrono::nanoseconds::zero() || !spin(watch(), spin_until)) {
             const auto left =
                 deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - steady::now();
-            if (left <= std::chrono::nanoseconds::zero())
-                return next();
-            if (spin_once == options.spin) {
+            over = left <= std::chrono::nanoseconds::zero();
+            if (!over && sleeps) {
                 keep_registered();
                 place.lease->set_asleep(true);
                 place.control->sleep(*place.wake, place.door, place.horizon, watch(), std::min(left, longest), polls);
@@ -78,6 +85,11 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
         }
         got = next();
         if (!got || *got)
+            return got;
+        // The words may lie in what a truncation left: then none of them tells of it, and nothing faults.
+        if (place.file->is_cut_short())
+            return next();
+        if (over)
             return got;
     }
 }

@@ -63,6 +63,31 @@ TEST_CASE("a damaged superblock or another version is refused, and the file not 
     CHECK(read_text(dir / "s") == before);
 }
 
+TEST_CASE("where only the magic is damaged, salvage is advised, and brings everything over") {
+    const temp_dir dir;
+    CHECK(run({write_tool, dir / "s", "--size", "1M"}, {.input = "one\ntwo\n"}).status() == 0);
+    const std::string advice = "no magic at offset 0; if it was one, pmemstream-inspect salvage finds what is whole";
+    flip(dir / "s", 3);
+    for (const std::string command : {"info", "regions", "dump", "tail", "readers", "verify"}) {
+        CAPTURE(command);
+        const auto got = run({inspect_tool, command, dir / "s"});
+        CHECK(got.status() == 2);
+        CHECK(got.says(advice));
+    }
+    const auto got = run({write_tool, dir / "s"}, {.input = "x\n"});
+    CHECK(got.status() == 2);
+    CHECK(got.says(advice));
+    CHECK(run({inspect_tool, "salvage", dir / "s", dir / "out"}).status() == 0);
+    CHECK(run({inspect_tool, "dump", dir / "out"}).out == "one\ntwo\n");
+
+    write_text(dir / "empty", "");
+    write_text(dir / "zeros", std::string(1 << 20, '\0'));
+    for (const std::string name : {"empty", "zeros"}) {
+        CHECK_FALSE(run({inspect_tool, "dump", dir / name}).says("salvage"));
+        CHECK_FALSE(run({write_tool, dir / name}, {.input = "x\n"}).says("salvage"));
+    }
+}
+
 TEST_CASE("a file that is missing, or may not be read, gives status 4") {
     const temp_dir dir;
     for (const auto& command : commands) {
@@ -150,16 +175,23 @@ TEST_CASE("metadata that lies never crashes the tools") {
     CHECK(refused >= scaled(100) / 4);
 }
 
-TEST_CASE("a stream that is truncated under tail -f ends it with status 4, not with SIGBUS") {
-    const temp_dir dir;
-    CHECK(run({write_tool, dir / "s", "--size", "1M"}, {.input = "one\n"}).status() == 0);
-    running tail({"timeout", "-s", "KILL", "60", inspect_tool, "tail", "-f", dir / "s"});
-    CHECK(tail.line() == "one");
-    REQUIRE(::truncate((dir / "s").c_str(), 0) == 0);
-    const auto got = tail.wait();
-    CHECK_FALSE(got.signalled);
-    CHECK(got.status() == 4);
-    CHECK(got.says("truncated"));
+TEST_CASE("a stream that is truncated under tail -f ends it with status 4, not with SIGBUS, whatever is left of it") {
+    for (const off_t bytes : {0, 512, 4096, 8192, 12'288, 100'000}) {
+        CAPTURE(bytes);
+        const temp_dir dir;
+        CHECK(run({write_tool, dir / "s", "--size", "1M"}, {.input = "one\n"}).status() == 0);
+        running all({"timeout", "-s", "KILL", "60", inspect_tool, "tail", "-f", dir / "s"});
+        running one({"timeout", "-s", "KILL", "60", inspect_tool, "tail", "-f", "-r", "main", dir / "s"});
+        CHECK(all.line() == "one");
+        CHECK(one.line() == "one");
+        REQUIRE(::truncate((dir / "s").c_str(), bytes) == 0);
+        for (auto* const tail : {&all, &one}) {
+            const auto got = tail->wait();
+            CHECK_FALSE(got.signalled);
+            CHECK(got.status() == 4);
+            CHECK(got.says("truncated"));
+        }
+    }
 }
 
 TEST_CASE("a stream that is truncated under a writer ends it with status 4, not with SIGBUS") {

@@ -5,6 +5,7 @@
 
 #include <pmemstream/writer.hpp>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace pmemstream;
@@ -61,6 +62,9 @@ TEST_CASE("begin and end as the options say") {
     REQUIRE(lines.size() == 3);
     const std::string second = std::to_string(json::parse(lines[1])["offset"].get<std::uint64_t>());
     CHECK(run(dump(dir / "s", {"-r", "b", "--from", second})).out == "b4\nb6\n");
+    for (const char* const format : {"{:#x}", "{:#X}"})
+        CHECK(run(dump(dir / "s", {"-r", "b", "--from", fmt::format(fmt::runtime(format), std::stoull(second))})).out ==
+              "b4\nb6\n");
     const auto between = run(dump(dir / "s", {"-r", "b", "--from", std::to_string(std::stoull(second) + 8)}));
     CHECK(between.status() == 4);
     CHECK(between.says("no entry begins at offset"));

@@ -30,6 +30,7 @@ TEST_CASE("a command line that makes no sense gives status 1, one line of text, 
         {write_tool, s, "--size", "1KK"},
         {write_tool, s, "--size"},
         {write_tool, s, "--size", "10"},
+        {write_tool, s, "--size", "0"},
         {write_tool, s, "--block-size", "100"},
         {write_tool, s, "--mode", "999"},
         {write_tool, s, "--mode", "rw"},
@@ -68,6 +69,11 @@ TEST_CASE("a command line that makes no sense gives status 1, one line of text, 
         {inspect_tool, "dump", s, "--from", "middle"},
         {inspect_tool, "dump", s, "--from", "-5"},
         {inspect_tool, "dump", s, "--from", "8256"},
+        {inspect_tool, "dump", s, "--from", "0x2040"},
+        {inspect_tool, "dump", s, "-r", "main", "--from", "0x"},
+        {inspect_tool, "dump", s, "-r", "main", "--from", "0x-1"},
+        {inspect_tool, "dump", s, "-r", "main", "--from", "2g40"},
+        {inspect_tool, "dump", s, "-r", "main", "--from", "0x10000000000000000"},
         {inspect_tool, "dump", s, "--from", "start", "--after", "1"},
         {inspect_tool, "dump", s, "--after", "yesterday"},
         {inspect_tool, "dump", s, "-n", "few"},
@@ -88,6 +94,26 @@ TEST_CASE("a command line that makes no sense gives status 1, one line of text, 
         CHECK(got.err.size() > 20);
         CHECK(std::count(got.err.begin(), got.err.end(), '\n') == 1);
         CHECK_FALSE(std::filesystem::exists(s));
+    }
+    // No region was asked for.
+    CHECK_FALSE(run({write_tool, s, "--size", "0"}, {.input = "x\n"}).says("a region of"));
+}
+
+TEST_CASE("an empty name of a stream is told as that") {
+    const temp_dir dir;
+    const std::string s = dir / "s";
+    const std::vector<words> all{{write_tool, ""},
+                                 {write_tool, "", "--frames"},
+                                 {inspect_tool, "info", ""},
+                                 {inspect_tool, "tail", "-f", "--wait", ""},
+                                 {inspect_tool, "verify", ""},
+                                 {inspect_tool, "salvage", "", s},
+                                 {inspect_tool, "salvage", s, ""}};
+    for (const auto& command : all) {
+        CAPTURE(command[1]);
+        const auto got = run(command, {.input = "x\n"});
+        CHECK(got.status() == 1);
+        CHECK(got.says(" stream is empty (see --help)"));
     }
 }
 

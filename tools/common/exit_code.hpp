@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,8 +82,16 @@ template <class... Args>
     }
 }
 
+/// The same for one whose message tells more than its code: a file that begins with neither zeros nor the magic may be a
+/// stream of which the first bytes are damaged.
+[[nodiscard]] inline std::string_view advice_for(const error& why) {
+    if (why.code() == errc::not_a_stream && why.message().ends_with(": no magic at offset 0"))
+        return "; if it was one, pmemstream-inspect salvage finds what is whole";
+    return advice_for(why.code());
+}
+
 [[noreturn]] inline void fail(const error& why) {
-    throw failed(exit_code_of(why.code()), why.message() + std::string(advice_for(why.code())));
+    throw failed(exit_code_of(why.code()), why.message() + std::string(advice_for(why)));
 }
 
 /// The value, or the end of the tool.
@@ -92,6 +101,12 @@ T need(result<T>&& got) {
         fail(got.error());
     if constexpr (!std::is_void_v<T>)
         return std::move(*got);
+}
+
+/// The end of the tool where a file on the command line has an empty name: what the system says of it would name nothing.
+inline void need_name(const std::filesystem::path& file, std::string_view what) {
+    if (file.empty())
+        fail(exit_code::usage, "the name of {} is empty (see --help)", what);
 }
 
 }  // namespace pmemstream::tools

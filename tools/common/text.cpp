@@ -9,12 +9,25 @@
 
 namespace pmemstream::tools {
 
-std::optional<std::uint64_t> parse_number(std::string_view text) {
+namespace {
+
+std::optional<std::uint64_t> parse_to_base(std::string_view text, int base) {
     std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
     if (error != std::errc() || end != text.data() + text.size() || text.empty())
         return std::nullopt;
     return value;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+    return parse_to_base(text, 10);
+}
+
+std::optional<std::uint64_t> parse_offset(std::string_view text) {
+    const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
+    return hexadecimal ? parse_to_base(text.substr(2), 16) : parse_to_base(text, 10);
 }
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {

@@ -18,6 +18,9 @@ namespace pmemstream::tools {
 /// Decimal, no sign, nothing behind it.
 [[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text);
 
+/// The same, or hexadecimal behind 0x.
+[[nodiscard]] std::optional<std::uint64_t> parse_offset(std::string_view text);
+
 /// UTC, to the second.
 [[nodiscard]] std::string time_for_people(std::uint64_t ns_since_epoch);
 

@@ -95,7 +95,7 @@ void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool 
     auto* const from = command
                            .add_option("--from", raw.from,
                                        "Begin with the oldest entry (start), behind the newest (end), or at the entry "
-                                       "with this offset in the file (with --region)")
+                                       "with this offset in the file, hexadecimal behind 0x (with --region)")
                            ->type_name("start|end|OFFSET");
     command.add_option("--after", raw.after, "Begin with the first entry newer than this")
         ->type_name("TIMESTAMP")
@@ -125,7 +125,12 @@ void finish(inspect_options& options, const raw_options& raw) {
         options.from = start::newest;
     } else if (!raw.from.empty()) {
         options.from = start::offset;
-        options.at = offset{number_option(raw.from, "--from")};
+        const auto at = parse_offset(raw.from);
+        if (!at)
+            fail(exit_code::usage,
+                 "--from {}: neither start nor end nor an offset, such as 8256 or 0x2040 (see --help)",
+                 printable(raw.from));
+        options.at = offset{*at};
         if (!options.region)
             fail(exit_code::usage, "--from {}: an offset is one region's; give --region (see --help)", raw.from);
     }
@@ -215,6 +220,9 @@ std::optional<inspect_options> parse_inspect_options(int argc, char** argv, outp
     } catch (const CLI::ParseError& e) {
         fail(exit_code::usage, "{} (see --help)", e.what());
     }
+    need_name(options.stream, "the stream");
+    if (options.command == inspect_command::salvage)
+        need_name(options.out, "the new stream");
     finish(options, raw);
     return options;
 }

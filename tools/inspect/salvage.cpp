@@ -93,7 +93,9 @@ void print_text(const salvage_report& report, output& out) {
                       printable(label_text(region)));
     }
     out.print("{} entries in {}; {}\n", entries_of(report), printable(report.out),
-              report.all_came_over() ? "all came over" : "not all came over");
+              report.left_any()        ? "not all came over"
+              : report.all_came_over() ? "all came over"
+                                       : "nothing tells whether all came over");
 }
 
 }  // namespace

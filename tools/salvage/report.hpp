@@ -55,16 +55,18 @@ struct salvage_report {
     std::uint64_t stream_bytes = 0;  ///< of the new one
     bool superblock_whole = true;
     bool table_whole = true;
+    bool none_unknown = true;  ///< no entry is missing of which nothing is left to tell
     std::uint64_t unreadable_bytes = 0;
     std::vector<salvaged_region> regions = {};
     std::vector<std::string> notes = {};
 
-    [[nodiscard]] bool all_came_over() const noexcept {
+    [[nodiscard]] bool left_any() const noexcept {
         for (const auto& region : regions)
             if (region.left_ranges > 0)
-                return false;
-        return true;
+                return true;
+        return false;
     }
+    [[nodiscard]] bool all_came_over() const noexcept { return none_unknown && !left_any(); }
 };
 
 }  // namespace pmemstream::tools

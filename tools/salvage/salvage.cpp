@@ -32,6 +32,25 @@ salvage_report begin_report(const media& from, const std::filesystem::path& out,
     return report;
 }
 
+/// Counts timestamps, which come in order. Those of what a recovery cut were given a second time.
+class timestamp_count {
+public:
+    explicit timestamp_count(std::uint64_t max) : max_(max) {}
+    void add(const std::vector<entry_walk::item>& unit) {
+        for (const auto& item : unit)
+            if (item.timestamp() > last_ && item.timestamp() <= max_) {
+                last_ = item.timestamp();
+                ++count_;
+            }
+    }
+    [[nodiscard]] bool is_full() const { return count_ == max_; }
+
+private:
+    std::uint64_t max_;
+    std::uint64_t last_ = 0;
+    std::uint64_t count_ = 0;
+};
+
 }  // namespace
 
 salvage_report salvage_stream(const std::filesystem::path& file, const std::filesystem::path& out,
@@ -56,11 +75,13 @@ salvage_report salvage_stream(const std::filesystem::path& file, const std::file
     }
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
+    timestamp_count ever(seen.committed.value_or(0));
     for (std::uint64_t units = 0; !heads.empty(); ++units) {
         const std::size_t region = heads.top().second;
         heads.pop();
         auto& source = sources[region];
         if (to.append(region, from, source)) {
+            ever.add(source.unit());
             entries += source.unit().size();
             bytes += source.unit().back().end() - source.unit().front().offset;
         } else {
@@ -72,6 +93,13 @@ salvage_report salvage_stream(const std::filesystem::path& file, const std::file
     }
     to.finish();
     report.unreadable_bytes = from.unreadable_bytes();
+    const bool as_many_as_ever = !seen.cut_short && seen.committed && ever.is_full();
+    report.none_unknown = seen.all_regions_known || as_many_as_ever;
+    if (!report.none_unknown)
+        report.notes.emplace_back(
+            "nothing tells which regions the lost part of the table named: there may have been entries of which none "
+            "is "
+            "left");
     return report;
 }
 

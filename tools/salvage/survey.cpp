@@ -5,6 +5,7 @@
 #include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
 #include "tools/salvage/scan.hpp"
+#include "tools/salvage/table_account.hpp"
 #include "tools/verify/snapshot.hpp"
 
 #include <fmt/format.h>
@@ -27,11 +28,18 @@ public:
         read_table();
         const std::size_t unexplained = match_damaged_slots();
         take_unclaimed(unexplained);
+        seen_.all_regions_known = seen_.table_whole || (!seen_.cut_short && account_.is_for_all());
         divide_blocks();
         return std::move(seen_);
     }
 
 private:
+    struct lost_slot {
+        std::uint32_t index;
+        std::uint64_t offset;
+        std::optional<format::region_slot> slot;
+    };
+
     void read_superblock() {
         std::vector<std::byte> sector(std::min<std::uint64_t>(from_.bytes(), format::sector_bytes));
         from_.read(format::superblock_offset, sector);
@@ -87,6 +95,12 @@ private:
             sane && (clean_ || (from_.is_own_identity(identity_) &&
                                 (from_.writer_alive() || (identity_.medium_flags & format::medium_error_flag) == 0)));
         seen_.timestamp_max = clean_ && committed == persisted ? committed : format::timestamp_max;
+        seen_.cut_short = from_.bytes() < std::max(seen_.stream_bytes, superblock_.initial_stream_bytes);
+        header_holds_ = stream_bytes && epochs;
+        entries_ever_ = std::max(committed, persisted);
+        const bool never_opened = header_holds_ && epoch == 0 && entries_ever_ == 0;
+        if (never_opened || (offsets_hold_ && (!clean_ || committed == persisted)))
+            seen_.committed = committed;
     }
 
     void damaged_table(std::string what) {
@@ -110,6 +124,7 @@ private:
         for (std::uint64_t i = 0; i < slots; ++i)
             read_one_slot(format::first_slots_offset + i * sizeof(format::region_slot));
 
+        bool last_whole = first_whole;
         std::uint64_t link = first.next;
         for (std::uint32_t index = 1;; ++index) {
             const auto segment = segment_with(index, link);
@@ -117,14 +132,26 @@ private:
                 segments_missing_ = segments_missing_ || link != 0;
                 break;
             }
+            last_whole = true;
+            segment_used_ = false;
             for (std::uint64_t i = 0; i < segment->second.slots; ++i)
                 read_one_slot(segment->first + sizeof(format::segment_header) + i * sizeof(format::region_slot));
             link = segment->second.next;
         }
         if (segments_missing_)
             damaged_table("a part of the region table is not there");
-        if (never_used_before_used_)
+        if (slots_wiped_ > 0)
             damaged_table("a slot is empty that was used");
+        if (slots_behind_end_)
+            damaged_table("a part of the region table lies behind the end of the file");
+        // Nothing is appended without a region, and a slot keeps the generation of its last one.
+        const bool none_ever = generation_max_ == 0 && lost_.empty();
+        const bool wiped = none_ever && (entries_ever_ > 0 || !header_holds_);
+        if (wiped && entries_ever_ > 0)
+            damaged_table("every region slot is empty, and entries were appended");
+        // All zero, in a segment whose header is damaged, may be all wiped.
+        const bool ends_unused = slots_unused_ > 0 && (last_whole || segment_used_);
+        account_.end_known = !wiped && (ends_unused || (last_whole && link == 0));
     }
 
     /// Where the link leads; else wherever one of that number lies, unless a region has those bytes for its own.
@@ -146,6 +173,9 @@ private:
     void read_one_slot(std::uint64_t offset) {
         const std::uint32_t index = slots_++;
         if (offset + sizeof(format::region_slot) > from_.bytes()) {
+            if (slots_unused_ > 0)
+                return;
+            slots_behind_end_ = true;
             lost_.push_back({index, offset, {}});
             return;
         }
@@ -153,13 +183,16 @@ private:
         const auto state = slot.cold.state;
         // Slots are taken in order: behind one that never was none is in use.
         if (state == 0) {
-            never_used_ = true;
+            ++slots_unused_;
             return;
         }
-        never_used_before_used_ = never_used_before_used_ || never_used_;
+        slots_wiped_ += slots_unused_;
+        slots_unused_ = 0;
+        segment_used_ = true;
         generation_max_ = std::max(generation_max_, format::generation_of(state));
         if (format::state_of(state) == format::slot_state::free) {
             freed_.insert(format::generation_of(state));
+            account_.generations.insert(format::generation_of(state));
             return;
         }
         if (!format::check_cold(slot.cold, index, superblock_, bounds_, from_.name())) {
@@ -208,6 +241,7 @@ private:
             const auto* const extent = lost.slot ? unclaimed_of(*lost.slot) : nullptr;
             if (extent == nullptr) {
                 ++unexplained;
+                expect_generation_of(lost);
                 continue;
             }
             auto region = region_of(*extent);
@@ -223,6 +257,17 @@ private:
             seen_.regions.push_back(std::move(region));
         }
         return unexplained;
+    }
+
+    /// Of a slot that leads to no region, where its state word may be whole.
+    void expect_generation_of(const lost_slot& lost) {
+        const std::uint64_t state = lost.slot ? lost.slot->cold.state : 0;
+        const bool makes_sense = format::state_of(state) == format::slot_state::live ||
+                                 format::state_of(state) == format::slot_state::clearing;
+        const std::uint64_t generation = format::generation_of(state);
+        if (makes_sense &&
+            std::ranges::none_of(found_.extents, [&](const auto& e) { return e.generation == generation; }))
+            account_.generation_lost = true;
     }
 
     [[nodiscard]] bool is_claimed(const format::extent_header& extent) const {
@@ -257,9 +302,18 @@ private:
             // a kill cut short leaves a header too, and nothing behind it.
             const bool younger = extent.generation > generation_max_ &&
                                  from_.at<format::entry_header>(extent.extent_offset + sizeof extent).meta != 0;
-            if (younger || unexplained > 0 || never_used_before_used_ || segments_missing_)
+            if (younger || unexplained > 0 || slots_wiped_ > 0 || segments_missing_)
                 taken.push_back(region_of(extent));
+            // Slots behind the last that is used are empty, and this one's is not among those before it.
+            if (younger && unexplained == 0 && slots_wiped_ == 0)
+                account_.end_known = false;
         }
+        for (const auto& extent : found_.extents)
+            account_.generations.insert(extent.generation);
+        for (const auto& region : seen_.regions)
+            account_.generations.insert(region.generation);
+        account_.slots_lost += unexplained + slots_wiped_;
+        account_.regions_taken = taken.size();
         if (!taken.empty() && seen_.table_whole)
             damaged_table("regions are there that the table does not name");
         std::ranges::move(taken, std::back_inserter(seen_.regions));
@@ -290,12 +344,6 @@ private:
         std::erase_if(seen_.regions, [](const found_region& r) { return !r.slot && r.ranges.empty(); });
     }
 
-    struct lost_slot {
-        std::uint32_t index;
-        std::uint64_t offset;
-        std::optional<format::region_slot> slot;
-    };
-
     const media& from_;
     survey seen_;
     scan_result found_;
@@ -306,8 +354,13 @@ private:
     std::uint64_t bounds_ = 0;
     std::uint32_t slots_ = 0;
     bool segments_missing_ = false;
-    bool never_used_ = false;
-    bool never_used_before_used_ = false;
+    bool slots_behind_end_ = false;
+    bool segment_used_ = false;     // a slot of the segment that was read last
+    std::size_t slots_unused_ = 0;  // behind the last one that was used
+    std::size_t slots_wiped_ = 0;   // empty, and before one that was used
+    bool header_holds_ = false;
+    std::uint64_t entries_ever_ = 0;  // at least, if the header is whole
+    table_account account_;
     std::uint64_t generation_max_ = 0;
     std::set<std::uint64_t> freed_;
     std::vector<lost_slot> lost_;

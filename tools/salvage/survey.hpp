@@ -46,7 +46,10 @@ struct survey {
     std::uint64_t timestamp_max = 0;          ///< no entry has a greater one
     bool superblock_whole = true;
     bool table_whole = true;
-    std::vector<found_region> regions = {};  ///< in order of generation
+    bool cut_short = false;                       ///< the file is shorter than the stream was
+    bool all_regions_known = true;                ///< none is lost of which nothing is left to tell
+    std::optional<std::uint64_t> committed = {};  ///< so many entries there ever were, where the header can be believed
+    std::vector<found_region> regions = {};       ///< in order of generation
     std::vector<std::string> notes = {};
 };
 

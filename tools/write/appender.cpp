@@ -29,7 +29,7 @@ result<std::unique_ptr<writer>> appender::open_or_create() const {
         return opened;
     constexpr std::uint64_t usual_bytes = std::uint64_t{64} << 20;
     const std::uint64_t stream_bytes = options_.create.stream_bytes.value_or(usual_bytes);
-    if (!on_device && options_.region_bytes.value_or(0) >= stream_bytes)
+    if (!on_device && options_.region_bytes && *options_.region_bytes >= stream_bytes)
         fail(exit_code::no_room, "{}: a region of {} bytes in a stream of {}; the stream was not made",
              options_.stream.string(), *options_.region_bytes, stream_bytes);
     auto created = create(options_.stream, options_.create);

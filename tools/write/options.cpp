@@ -187,6 +187,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
         fail(exit_code::usage, "{} (see --help)", e.what());
     }
 
+    need_name(options.stream, "the stream");
     if (has_command && options.command.empty())
         fail(exit_code::usage, "-- without a command behind it (see --help)");
     if (has_command && (frames || *files || *resume))
