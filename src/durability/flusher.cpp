@@ -32,7 +32,6 @@ flusher::flusher(medium::mapping& medium, format::shared_header& header, const s
 void flusher::use(std::vector<format::region_slot*> slots) {
     slots_ = std::move(slots);
     words_stale_.resize(slots_.size(), false);
-    doubted_.resize(slots_.size());
     moved_.reserve(slots_.size());
     ranges_.reserve(slots_.size() + 1);
 }
@@ -90,12 +89,15 @@ result<void> flusher::round() noexcept {
     }
     // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
     //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
-    store_doubted_again();
+    if (doubts_)
+        if (auto fine = checked(store_again()); !fine)
+            return fine;
     if (!base::mutated(base::mutant::entries_not_durable))
         if (auto done = checked(make_durable(medium::elsewhere::clean)); !done)
             return done;
-    if (auto fine = checked(believe_doubted()); !fine)
-        return fine;
+    if (doubts_)
+        if (auto fine = checked(check_written()); !fine)
+            return fine;
     // What the fault guard put in the place of a lost page was synced to nowhere.
     if (auto fine = check_usable(); !fine)
         return fine;
@@ -114,29 +116,30 @@ result<void> flusher::round() noexcept {
     return persist_words_if_due();
 }
 
-/// How much of the beginning of a region's range.
-std::uint64_t flusher::in_doubt(const medium::mapping::range& range, std::uint32_t index) const noexcept {
-    const std::uint64_t end = std::min(doubted_[index], range.offset + range.bytes);
-    return end - std::min(end, range.offset);
+void flusher::doubt(std::vector<std::uint64_t> earlier, entry_check check) {
+    doubts_ = true;
+    earlier_ = std::move(earlier);
+    check_earlier_ = std::move(check);
 }
 
-void flusher::store_doubted_again() noexcept {
-    if (base::mutated(base::mutant::clean_pages_believed))
-        return;
-    for (std::size_t i = 0; i < moved_.size(); ++i)
-        if (const std::uint64_t bytes = in_doubt(ranges_[i], moved_[i].index); bytes != 0)
-            medium_.touch(ranges_[i].offset, bytes);
-}
-
-result<void> flusher::believe_doubted() noexcept {
+result<void> flusher::store_again() noexcept {
     for (std::size_t i = 0; i < moved_.size(); ++i) {
-        const std::uint64_t bytes = in_doubt(ranges_[i], moved_[i].index);
-        if (bytes == 0)
-            continue;
-        if (auto fine = medium_.check_written(ranges_[i].offset, bytes); !fine)
-            return fine;
-        doubted_[moved_[i].index] = 0;
+        const auto& range = ranges_[i];
+        const std::uint64_t end = moved_[i].index < earlier_.size() ? earlier_[moved_[i].index] : 0;
+        if (end > range.offset)
+            if (auto fine = check_earlier_(moved_[i].index, {range.offset, std::min(range.bytes, end - range.offset)});
+                !fine)
+                return fine;
+        if (!base::mutated(base::mutant::clean_pages_believed))
+            medium_.touch(range.offset, range.bytes);
     }
+    return {};
+}
+
+result<void> flusher::check_written() const noexcept {
+    for (const auto& range : ranges_)
+        if (auto fine = medium_.check_written(range.offset, range.bytes); !fine)
+            return fine;
     return {};
 }
 

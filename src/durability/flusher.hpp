@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -52,10 +53,12 @@ public:
         if (medium_.flushes() && !bell.fenced())
             turns_.leave_fences_to_sleepers();
     }
-    /// Up to here a region may lie in pages of which the kernel wrongly says that they are on the medium: a sync of them
-    /// was refused, and whom it was told is dead. The round that persists them stores them again first. Before anybody
-    /// else can call; only where the medium syncs pages.
-    void doubt(std::uint32_t index, std::uint64_t end) { doubted_[index] = end; }
+    using entry_check = std::function<result<void>(std::uint32_t index, medium::byte_range entries)>;
+    /// Of any page the kernel may say wrongly that it is on the medium, for its write was refused, and whom that was told
+    /// is dead. So every round stores what it persists again first, and behind its sync asks whether the file system
+    /// knows of it. `earlier`, by slot, is where the entries of earlier writers end: before they are persisted `check`
+    /// looks at them. Before anybody else can call; only where the medium syncs pages.
+    void doubt(std::vector<std::uint64_t> earlier, entry_check check);
     /// The writer's, kept in the persisted words: see format::persisted_word.
     void set_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
@@ -97,9 +100,8 @@ private:
     [[nodiscard]] result<void> persist_words_if_due() noexcept;
     [[nodiscard]] result<void> checked(result<void> done) noexcept;
     [[nodiscard]] bool all_is_persisted() const noexcept;
-    [[nodiscard]] std::uint64_t in_doubt(const medium::mapping::range& range, std::uint32_t index) const noexcept;
-    void store_doubted_again() noexcept;
-    [[nodiscard]] result<void> believe_doubted() noexcept;
+    [[nodiscard]] result<void> store_again() noexcept;
+    [[nodiscard]] result<void> check_written() const noexcept;
     void ring_for_moved() noexcept;
     void store_words(const moved_region& region) noexcept;
 
@@ -117,8 +119,10 @@ private:
     std::vector<format::region_slot*> slots_;
     std::vector<moved_region> moved_;
     std::vector<medium::mapping::range> ranges_;
-    std::vector<std::uint64_t> doubted_;  // by slot: see doubt(); 0: nothing
-    std::vector<bool> words_stale_;       // by slot: its words are newer than what the medium has
+    bool doubts_ = false;                 // see doubt()
+    std::vector<std::uint64_t> earlier_;  // by slot
+    entry_check check_earlier_;
+    std::vector<bool> words_stale_;  // by slot: its words are newer than what the medium has
     bool any_words_stale_ = false;
     std::uint64_t bytes_since_words_ = 0;
     std::uint64_t durable_timestamp_ = 0;  // the header's committed timestamp, on the medium

@@ -221,22 +221,55 @@ result<void> settle_regions(stream_file& file, const std::vector<recovered_regio
     return {};
 }
 
+/// Whether the entries that an earlier writer committed are what it wrote. A page whose write was refused may have left
+/// the memory since; then what the medium had before is there.
+result<void> check_earlier(const stream_file& file, const format::region_slot& slot, std::uint32_t index,
+                           std::uint64_t generation, medium::byte_range entries) {
+    if (format::generation_of(base::load_acquire(slot.cold.state)) != generation)
+        return {};  // cleared since, or freed: by the writer that asks
+    auto input = bytes_behind(file, slot.cold, entries.offset);
+    input.bytes = input.bytes.first(entries.bytes);
+    const std::uint64_t end = scan(input).end;
+    if (end == entries.offset + entries.bytes)
+        return {};
+    return base::system_failure(EIO,
+                                "{}: {}: what a writer that died had committed at offset {} is not there any more: the "
+                                "medium has refused it. Opening the stream anew cuts it",
+                                file.name(), region_text(slot.cold, index), end);
+}
+
 /// After the medium refused something, the kernel may call pages clean that never reached it. Stored again, they are dirty
 /// again, and the next sync speaks of them. A writer that died may have died of just that, before it could say so: then
 /// whatever it had not persisted is in doubt. There may be much of that; it is stored again when it is persisted.
-void doubt_clean_pages(const stream_file& file, const region_table& table, durability::flusher& flusher, bool refused,
-                       const std::vector<recovered_region>& regions) {
+void doubt_clean_pages(const stream_file& file, const region_table& table, durability::flusher& flusher, trust row,
+                       bool refused, const std::vector<recovered_region>& regions) {
     auto& medium = file.medium();
     medium.touch(0, file.superblock().data_offset);
     for (std::size_t i = 1; i < table.segments().size(); ++i)
         medium.touch(table.segments()[i].offset, table.segments()[i].bytes);
+    std::vector<std::uint64_t> ends(table.slots());
+    std::vector<std::uint64_t> generations(table.slots());
     for (const auto& region : regions) {
         if (region.clearing)
             continue;
-        flusher.doubt(region.index, region.end);
+        // A rescan has just looked at them.
+        if (row == trust::process_died)
+            ends[region.index] = region.end;
+        generations[region.index] = format::generation_of(region.slot->cold.state);
         if (refused)
             medium.touch(region.slot->cold.extent_offset, region.slot->cold.extent_bytes);
     }
+    flusher.doubt(std::move(ends), [&file, &table, generations](std::uint32_t index, medium::byte_range entries) {
+        return check_earlier(file, table.slot(index), index, generations[index], entries);
+    });
+}
+
+/// Behind a sync of it.
+result<void> check_table_written(const stream_file& file, const region_table& table) {
+    auto fine = file.medium().check_written(0, file.superblock().data_offset);
+    for (std::size_t i = 1; fine && i < table.segments().size(); ++i)
+        fine = file.medium().check_written(table.segments()[i].offset, table.segments()[i].bytes);
+    return fine;
 }
 
 }  // namespace
@@ -279,8 +312,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     all.next_timestamp = given + 1;
 
     const bool refused = (header.identity.medium_flags & format::medium_error_flag) != 0;
-    if (!file.medium().flushes() && (refused || row == trust::process_died))
-        doubt_clean_pages(file, table, flusher, refused, regions);
+    const bool doubted = !file.medium().flushes() && (refused || row != trust::clean || !same_file);
+    if (doubted)
+        doubt_clean_pages(file, table, flusher, row, refused, regions);
     // [P17] What the table says in memory is on the medium before anything is built on it. Pairs with [P18] in
     //       region_table.cpp. Without it: a process killed between a store and its flush leaves words that only this
     //       boot knows; blocks are reused, and after power loss two slots hold them.
@@ -311,6 +345,14 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     if (row == trust::rescan || (file.epoch() + 1) % persist_every_epochs == 0)
         if (auto done = flusher.persist_everything(); !done)
             return tl::unexpected(std::move(done.error()));
+    if (doubted) {
+        if (auto fine = check_table_written(file, table); !fine)
+            return tl::unexpected(std::move(fine.error()));
+        // Of a copy, or where some sync was refused, what lies before the persisted offsets need not be on the medium.
+        if (refused || !same_file)
+            if (auto done = file.medium().persist(0, file.stream_bytes()); !done)
+                return tl::unexpected(std::move(done.error()));
+    }
     base::die_at(base::kill_point::open_recovered);
     return all;
 }

@@ -30,7 +30,7 @@ public:
     /// Before the kernel is asked to make pages present. An errno value is its answer.
     virtual int populate(const mapping&) { return 0; }
     /// What was synced is to pass for unwritten.
-    virtual bool unwritten(const mapping&) { return false; }
+    virtual bool unwritten(const mapping&, std::uint64_t /*offset*/) { return false; }
 };
 
 /// The one that is told; null: nobody. Set while no stream is open.
@@ -61,8 +61,8 @@ inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
 inline int seam_populate(const mapping& m) {
     return observing != nullptr ? observing->populate(m) : 0;
 }
-inline bool seam_unwritten(const mapping& m) {
-    return observing != nullptr && observing->unwritten(m);
+inline bool seam_unwritten(const mapping& m, std::uint64_t offset) {
+    return observing != nullptr && observing->unwritten(m, offset);
 }
 #else
 inline void seam_mapped(const mapping&) noexcept {}
@@ -78,7 +78,7 @@ inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {
 inline int seam_populate(const mapping&) noexcept {
     return 0;
 }
-inline bool seam_unwritten(const mapping&) noexcept {
+inline bool seam_unwritten(const mapping&, std::uint64_t) noexcept {
     return false;
 }
 #endif

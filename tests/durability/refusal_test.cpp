@@ -148,7 +148,7 @@ TEST_CASE("what is synced after a refusal, and the file system knows nothing of,
         bool forgets = true;
         forgetful() { medium::observing = this; }
         ~forgetful() override { medium::observing = nullptr; }
-        bool unwritten(const medium::mapping&) override { return forgets; }
+        bool unwritten(const medium::mapping&, std::uint64_t offset) override { return forgets && offset != 0; }
     } medium;
     {
         // An opening persists nothing of what it takes over from a dead process.

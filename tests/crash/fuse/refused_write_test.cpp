@@ -46,13 +46,8 @@ file_image on_disk(const std::filesystem::path& file) {
     return content;
 }
 
-/// Runs in a process of its own: a writer is killed in a sync that is refused, the next one has one more entry persisted,
-/// and then power is lost. Gives 0 where all that was persisted is there.
-int lose_power_after_a_refusal() {
-    take_private_mounts();
-    const temp_dir dir("/dev/shm");
-    watched_fs fs(dir / "disk");
-    const auto file = fs.path() / "stream";
+/// A writer that is killed in a sync that is refused: the disk lacks what was to be synced, and takes writes again.
+void have_one_die_of_a_refusal(watched_fs& fs, const std::filesystem::path& file) {
     must(create(file, {.stream_bytes = 1 << 20}));
     child dies([&] {
         const auto to = must(writer::open(file, quiet));
@@ -72,6 +67,16 @@ int lose_power_after_a_refusal() {
     });
     const auto end = dies.wait();
     demand(end.signalled && end.code == SIGKILL, "the writer was told of the refusal, and lives");
+}
+
+/// Runs in a process of its own: after that the next writer has one more entry persisted, and then power is lost. Gives 0
+/// where all that was persisted is there.
+int lose_power_after_a_refusal() {
+    take_private_mounts();
+    const temp_dir dir("/dev/shm");
+    watched_fs fs(dir / "disk");
+    const auto file = fs.path() / "stream";
+    have_one_die_of_a_refusal(fs, file);
     std::vector<std::string> expected;
     {
         const auto to = must(writer::open(file, quiet));
@@ -99,7 +104,38 @@ int lose_power_after_a_refusal() {
     return seen == expected ? 0 : 3;
 }
 
+/// The same, but that the pages have left the memory before the next writer comes, so that what they held is nowhere.
+int find_the_pages_gone() {
+    take_private_mounts();
+    const temp_dir dir("/dev/shm");
+    watched_fs fs(dir / "disk");
+    const auto file = fs.path() / "stream";
+    have_one_die_of_a_refusal(fs, file);
+    {
+        const base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+        demand(fd && ::fsync(fd.get()) == 0 && ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0,
+               "the pages stay in memory");
+    }
+    {
+        const auto to = must(writer::open(file, quiet));
+        demand(to->recovery().found == recovery_report::state::process_died, "it is known how the writer ended");
+        const auto refused = to->append(must(to->find("r")), bytes_of("the last"), horizon::persisted);
+        demand(code_of(refused) == "io" && message_of(refused).find("a writer that died") != std::string::npos,
+               "what is nowhere is persisted");
+        demand(to->persisted() == timestamp::none, "nothing is persisted");
+    }
+    const auto to = must(writer::open(file, quiet));
+    demand(to->recovery().found == recovery_report::state::rescanned, "the refusal is not forgotten");
+    demand(must(to->describe(must(to->find("r")))).used_bytes == 0, "what is nowhere is cut");
+    must(to->append(must(to->find("r")), bytes_of("again"), horizon::persisted));
+    return 0;
+}
+
 }  // namespace
+
+TEST_CASE("what a writer left that died of a refused sync, and that is nowhere any more, is not persisted, but cut") {
+    CHECK(child(find_the_pages_gone).wait().code == 0);
+}
 
 TEST_CASE("what a writer left that died of a refused sync is on the disk before the next one calls it persisted") {
     CHECK(child(lose_power_after_a_refusal).wait().code == 0);
