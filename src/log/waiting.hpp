@@ -66,21 +66,24 @@ result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_regi
     const auto longest = options.sleep_max == sleep_for_ever && !place.look_again
                              ? sleep_for_ever
                              : std::clamp(options.sleep_max, std::chrono::nanoseconds(1), bound);
-    const auto spin_once = place.look_again ? std::min(options.spin, bound) : options.spin;
-    const bool sleeps = spin_once == options.spin && options.spin != spin_for_ever;
+    const auto spin_anew = [&] { return std::min(deadline, deadline_after(options.spin)); };
+    auto spin_until = spin_anew();
     unsigned polls = 0;
     for (;;) {
         bool over = false;
-        const auto spin_until = std::min(deadline, deadline_after(spin_once));
-        if (options.spin <= std::chrono::nanoseconds::zero() || !spin(watch(), spin_until)) {
-            const auto left =
-                deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - steady::now();
-            over = left <= std::chrono::nanoseconds::zero();
-            if (!over && sleeps) {
+        if (options.spin > std::chrono::nanoseconds::zero() && spin(watch(), spin_until)) {
+            spin_until = spin_anew();
+        } else {
+            const auto now = steady::now();
+            over = deadline <= now;
+            if (!over && spin_until <= now) {
+                const auto left =
+                    deadline == steady::time_point::max() ? std::chrono::nanoseconds::max() : deadline - now;
                 keep_registered();
                 place.lease->set_asleep(true);
                 place.control->sleep(*place.wake, place.door, place.horizon, watch(), std::min(left, longest), polls);
                 place.lease->set_asleep(false);
+                spin_until = spin_anew();
             }
         }
         got = next();
