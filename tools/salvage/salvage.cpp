@@ -97,9 +97,8 @@ salvage_report salvage_stream(const std::filesystem::path& file, const std::file
     report.none_unknown = seen.all_regions_known || as_many_as_ever;
     if (!report.none_unknown)
         report.notes.emplace_back(
-            "nothing tells which regions the lost part of the table named: there may have been entries of which none "
-            "is "
-            "left");
+            "nothing tells which regions the lost part of the table named: there may have been entries of which "
+            "none is left");
     return report;
 }
 
