@@ -87,11 +87,11 @@ result<void> flusher::round() noexcept {
         moved_.push_back({i, offset, load_relaxed(slot.commit.timestamp)});
         ranges_.push_back({persisted, offset - persisted});
     }
-    // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
-    //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
     if (doubts_)
         if (auto fine = checked(store_again()); !fine)
             return fine;
+    // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
+    //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
     if (!base::mutated(base::mutant::entries_not_durable))
         if (auto done = checked(make_durable(medium::elsewhere::clean)); !done)
             return done;

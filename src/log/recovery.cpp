@@ -238,15 +238,22 @@ result<void> check_earlier(const stream_file& file, const format::region_slot& s
                                 file.name(), region_text(slot.cold, index), end);
 }
 
+/// Superblock, header and all of the table.
+std::vector<medium::byte_range> metadata(const stream_file& file, const region_table& table) {
+    std::vector<medium::byte_range> parts{{0, file.superblock().data_offset}};
+    for (std::size_t i = 1; i < table.segments().size(); ++i)
+        parts.push_back({table.segments()[i].offset, table.segments()[i].bytes});
+    return parts;
+}
+
 /// After the medium refused something, the kernel may call pages clean that never reached it. Stored again, they are dirty
 /// again, and the next sync speaks of them. A writer that died may have died of just that, before it could say so: then
 /// whatever it had not persisted is in doubt. There may be much of that; it is stored again when it is persisted.
 void doubt_clean_pages(const stream_file& file, const region_table& table, durability::flusher& flusher, trust row,
                        bool refused, const std::vector<recovered_region>& regions) {
     auto& medium = file.medium();
-    medium.touch(0, file.superblock().data_offset);
-    for (std::size_t i = 1; i < table.segments().size(); ++i)
-        medium.touch(table.segments()[i].offset, table.segments()[i].bytes);
+    for (const auto& part : metadata(file, table))
+        medium.touch(part.offset, part.bytes);
     std::vector<std::uint64_t> ends(table.slots());
     std::vector<std::uint64_t> generations(table.slots());
     for (const auto& region : regions) {
@@ -262,14 +269,6 @@ void doubt_clean_pages(const stream_file& file, const region_table& table, durab
     flusher.doubt(std::move(ends), [&file, &table, generations](std::uint32_t index, medium::byte_range entries) {
         return check_earlier(file, table.slot(index), index, generations[index], entries);
     });
-}
-
-/// Behind a sync of it.
-result<void> check_table_written(const stream_file& file, const region_table& table) {
-    auto fine = file.medium().check_written(0, file.superblock().data_offset);
-    for (std::size_t i = 1; fine && i < table.segments().size(); ++i)
-        fine = file.medium().check_written(table.segments()[i].offset, table.segments()[i].bytes);
-    return fine;
 }
 
 }  // namespace
@@ -346,8 +345,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
         if (auto done = flusher.persist_everything(); !done)
             return tl::unexpected(std::move(done.error()));
     if (doubted) {
-        if (auto fine = check_table_written(file, table); !fine)
-            return tl::unexpected(std::move(fine.error()));
+        for (const auto& part : metadata(file, table))
+            if (auto fine = file.medium().check_written(part.offset, part.bytes); !fine)
+                return tl::unexpected(std::move(fine.error()));
         // Of a copy, or where some sync was refused, what lies before the persisted offsets need not be on the medium.
         if (refused || !same_file)
             if (auto done = file.medium().persist(0, file.stream_bytes()); !done)

@@ -46,52 +46,57 @@ file_image on_disk(const std::filesystem::path& file) {
     return content;
 }
 
-/// A writer that is killed in a sync that is refused: the disk lacks what was to be synced, and takes writes again.
-void have_one_die_of_a_refusal(watched_fs& fs, const std::filesystem::path& file) {
-    must(create(file, {.stream_bytes = 1 << 20}));
-    child dies([&] {
-        const auto to = must(writer::open(file, quiet));
-        const region where = must(to->allocate(200'000, "r"));
-        for (unsigned i = 0; i < entries; ++i)
-            must(to->append(where, bytes_of(text_number(i))));
-        static watched_fs* disk = &fs;
-        base::stepping_in = [](base::kill_point here) {
-            if (here != base::kill_point::sync_refused)
-                return;
-            disk->refuse_writes(0);
-            ::raise(SIGKILL);
-        };
-        fs.refuse_writes(EIO);
-        (void)to->persist();
-        return 1;
-    });
-    const auto end = dies.wait();
-    demand(end.signalled && end.code == SIGKILL, "the writer was told of the refusal, and lives");
-}
+/// With a stream whose writer was killed in a sync that is refused: the disk lacks what was to be synced, and takes writes
+/// again. In a process of its own, whose mounts end with it.
+struct refusing_disk {
+    bool own_mounts = (take_private_mounts(), true);
+    temp_dir dir{"/dev/shm"};
+    watched_fs fs{dir / "disk"};
+    std::filesystem::path file = fs.path() / "stream";
+
+    refusing_disk() {
+        must(create(file, {.stream_bytes = 1 << 20}));
+        child dies([&] {
+            const auto to = must(writer::open(file, quiet));
+            const region where = must(to->allocate(200'000, "r"));
+            for (unsigned i = 0; i < entries; ++i)
+                must(to->append(where, bytes_of(text_number(i))));
+            static watched_fs* disk = &fs;
+            base::stepping_in = [](base::kill_point here) {
+                if (here != base::kill_point::sync_refused)
+                    return;
+                disk->refuse_writes(0);
+                ::raise(SIGKILL);
+            };
+            fs.refuse_writes(EIO);
+            (void)to->persist();
+            return 1;
+        });
+        const auto end = dies.wait();
+        demand(end.signalled && end.code == SIGKILL, "the writer was told of the refusal, and lives");
+    }
+};
 
 /// Runs in a process of its own: after that the next writer has one more entry persisted, and then power is lost. Gives 0
 /// where all that was persisted is there.
 int lose_power_after_a_refusal() {
-    take_private_mounts();
-    const temp_dir dir("/dev/shm");
-    watched_fs fs(dir / "disk");
-    const auto file = fs.path() / "stream";
-    have_one_die_of_a_refusal(fs, file);
+    refusing_disk disk;
+    const auto& file = disk.file;
     std::vector<std::string> expected;
     {
         const auto to = must(writer::open(file, quiet));
         demand(to->recovery().found == recovery_report::state::process_died, "it is known how the writer ended");
         must(to->append(must(to->find("r")), bytes_of("the last"), horizon::persisted));
         demand(to->persisted() == to->committed(), "everything is persisted");
-        write_image(dir / "left", on_disk(file));
+        write_image(disk.dir / "left", on_disk(file));
         for (unsigned i = 0; i < entries; ++i)
             expected.push_back(text_number(i));
         expected.push_back("the last");
     }
-    auto after = writer::open(dir / "left", quiet);
+    auto after = writer::open(disk.dir / "left", quiet);
     if (!after)
         return 2;
-    const auto from = must(reader::open(dir / "left", {.without_control = true}));
+    const auto from = must(reader::open(disk.dir / "left", {.without_control = true}));
     auto cursor = must(from.follow(must(from.find("r"))));
     std::vector<std::string> seen;
     for (;;) {
@@ -106,11 +111,8 @@ int lose_power_after_a_refusal() {
 
 /// The same, but that the pages have left the memory before the next writer comes, so that what they held is nowhere.
 int find_the_pages_gone() {
-    take_private_mounts();
-    const temp_dir dir("/dev/shm");
-    watched_fs fs(dir / "disk");
-    const auto file = fs.path() / "stream";
-    have_one_die_of_a_refusal(fs, file);
+    refusing_disk disk;
+    const auto& file = disk.file;
     {
         const base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
         demand(fd && ::fsync(fd.get()) == 0 && ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0,
