@@ -13,9 +13,12 @@
 
 namespace pmemstream {
 
+/// Size of a stream in a file for which no other is asked.
+inline constexpr std::uint64_t usual_stream_bytes = std::uint64_t{64} << 20;
+
 struct create_options {
     /// Size of the stream, rounded up to a whole number of blocks (and pages of 4096 bytes). Fixed at creation. Unset:
-    /// 64 MiB of a file; of a block device all of it, rounded down.
+    /// usual_stream_bytes of a file (64 MiB); of a block device all of it, rounded down.
     std::optional<std::uint64_t> stream_bytes = std::nullopt;
     /// Unit in which regions take space: a power of two from 64 to 1 GiB. Small blocks waste less on small regions.
     std::uint64_t block_bytes = 4096;

@@ -60,12 +60,14 @@ struct writer_options {
 struct recovery_report {
     enum class state : std::uint8_t {
         clean,         ///< closed in order
-        process_died,  ///< same boot, same file: the commit offsets hold
+        process_died,  ///< same boot, same file: the commit offsets hold; in pages, and what is whole behind them
         rescanned,     ///< power loss, or a copy: everything after the persisted offsets was read again
     };
     state found = state::clean;
-    std::uint64_t entries_recovered = 0;  ///< found beyond the persisted offsets by a rescan
-    std::uint64_t regions_cut = 0;        ///< regions in which something after the last whole entry was cut
+    /// Found behind the persisted offsets by a rescan, or behind the commit offsets in pages (mostly the one entry that a
+    /// killed writer was about to commit).
+    std::uint64_t entries_recovered = 0;
+    std::uint64_t regions_cut = 0;  ///< regions in which something after the last whole entry was cut
     std::uint64_t regions_cut_before_whole_entries = 0;  ///< of these: a later entry still verified
 };
 

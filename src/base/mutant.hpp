@@ -34,6 +34,7 @@ enum class mutant : std::uint8_t {
     epoch_high_bits_not_in_crc,
     persisted_epoch_ignored,   ///< entries behind the persisted offset may be older than who stored it
     zeros_passed_over,         ///< P6: the scan looks for an entry behind zeros
+    commit_offsets_believed,   ///< of pages, whatever lies behind them
     state_word_ignored,        ///< P18: a freed slot is taken for live
     header_taken_for_durable,  ///< P21: what was copied past the caches begins with the entry
     tail_taken_for_durable,    ///< P22: what follows it is not flushed

@@ -90,7 +90,7 @@ result<void> flusher::round() noexcept {
     if (doubts_)
         if (auto fine = checked(store_again()); !fine)
             return fine;
-    // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in recovery.cpp.
+    // [P9] Entries are durable before the persisted offset says so. Pairs with [P10] in judgement.cpp.
     //      Without it: after power loss the scan begins behind torn entries, which then pass for rot.
     if (!base::mutated(base::mutant::entries_not_durable))
         if (auto done = checked(make_durable(medium::elsewhere::clean)); !done)

@@ -1,9 +1,13 @@
 #pragma once
 
+#include "src/format/layout.hpp"
+
+#include <pmemstream/types.hpp>
+
 #include <cstdint>
 #include <optional>
 
-// How an opening writer judges what lies behind a persisted offset, as far as whoever foretells it has to know.
+// How an opening writer judges what lies behind an offset that it trusts, as far as whoever foretells it has to know.
 namespace pmemstream::format {
 
 /// How many epochs ago an entry was written, as far as its eight bits tell. 128 and more: it was not written yet. An
@@ -17,6 +21,13 @@ inline constexpr unsigned epochs_ago_max = 127;
 [[nodiscard]] constexpr std::optional<std::uint64_t> recent_epoch(std::uint64_t newest, std::uint8_t bits) noexcept {
     const unsigned ago = epochs_ago(newest, bits);
     return ago > epochs_ago_max || ago > newest ? std::nullopt : std::optional(newest - ago);
+}
+
+/// Whether the last writer's stores were made durable by pages, as far as it says. Then the commit offsets that it left when
+/// it died may be of an earlier moment, and what follows them counts: see docs/recovery.md.
+[[nodiscard]] constexpr bool wrote_pages(const identity_line& identity) noexcept {
+    return (identity.medium_flags & medium_granularity_mask) >> medium_granularity_shift ==
+           static_cast<std::uint32_t>(granularity::page) + 1;
 }
 
 /// Behind a damaged or missing entry a whole one is looked for in so many bytes, at every multiple of 8; payloads of so

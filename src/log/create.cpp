@@ -188,8 +188,7 @@ result<void> write_stream(int fd, const format::superblock& block, const std::st
 
 result<void> create_in_file(const std::filesystem::path& file, const create_options& options) {
     const std::string name = file.string();
-    constexpr std::uint64_t usual_bytes = std::uint64_t{64} << 20;
-    const auto block = make_superblock(name, options.stream_bytes.value_or(usual_bytes), options.block_bytes);
+    const auto block = make_superblock(name, options.stream_bytes.value_or(usual_stream_bytes), options.block_bytes);
     if (!block)
         return tl::unexpected(block.error());
     if (struct stat st{}; ::lstat(name.c_str(), &st) == 0)

@@ -3,17 +3,15 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
-#include "src/base/unique_fd.hpp"
 #include "src/base/wall_clock.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
+#include "src/log/judgement.hpp"
 #include "src/log/scan.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -26,160 +24,7 @@ using base::load_relaxed;
 using base::store_relaxed;
 using base::store_release;
 
-result<file_identity> current_identity(const stream_file& file) {
-    static constexpr const char* path = "/proc/sys/kernel/random/boot_id";
-    const base::unique_fd fd(::open(path, O_RDONLY | O_CLOEXEC));
-    char text[37] = {};
-    if (!fd || ::read(fd.get(), text, 36) != 36)
-        return base::system_failure(errno, "{}: reading the boot id", path);
-    file_identity now;
-    now.device = file.backing().device;
-    now.inode = file.backing().inode;
-    std::size_t digits = 0;
-    for (const char c : text) {
-        const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (value < 0)
-            continue;
-        auto& byte = now.boot_id[digits / 2 % now.boot_id.size()];
-        byte = static_cast<std::byte>(std::to_integer<int>(byte) << 4 | value);
-        ++digits;
-    }
-    if (digits != 2 * now.boot_id.size())
-        return failure(errc::io, "{}: not a boot id: {}", path, text);
-    return now;
-}
-
-bool is_same_file(const format::identity_line& identity, const file_identity& now) noexcept {
-    return identity.epoch == 0 || (identity.st_dev == now.device && identity.st_ino == now.inode);
-}
-
-trust decide_trust(const format::identity_line& identity, const file_identity& now) noexcept {
-    // [P16] Whoever closed this stream persisted everything first. Pairs with [P15] in writer.cpp.
-    const bool ever_closed = base::mutated(base::mutant::clean_for_ever) && identity.clean_epoch != 0;
-    if (identity.clean_epoch == identity.epoch || ever_closed)
-        return trust::clean;
-    // [P12] Boot and file are the ones whose offsets these are. Pairs with [P11] in writer.cpp.
-    const bool ours = (identity.boot_id == now.boot_id && is_same_file(identity, now)) ||
-                      base::mutated(base::mutant::identity_ignored);
-    const bool holds = ours && (identity.medium_flags & format::medium_error_flag) == 0;
-    return holds ? trust::process_died : trust::rescan;
-}
-
-trust reconsider_trust(const stream_file& file, const region_table& table, const file_identity& now,
-                       trust row) noexcept {
-    const auto& header = file.header();
-    if (row != trust::clean || is_same_file(header.identity, now))
-        return row;
-    bool agrees = header.commit.timestamp == header.persist.timestamp;
-    for (std::uint32_t i = 0; i < table.slots(); ++i) {
-        const auto& slot = table.slot(i);
-        if (format::state_of(slot.cold.state) == format::slot_state::live)
-            agrees = agrees && slot.commit.timestamp == slot.persist.timestamp &&
-                     format::persisted_word(slot.commit.commit_offset, file.epoch()) == slot.persist.persisted;
-    }
-    return agrees ? row : trust::rescan;
-}
-
 namespace {
-
-struct recovered_region {
-    format::region_slot* slot = nullptr;
-    std::uint32_t index = 0;
-    std::uint64_t end_of_region = 0;
-    std::uint64_t end = 0;
-    std::uint64_t timestamp = 0;
-    std::uint64_t given = 0;  // no timestamp in the region, committed or not, was greater
-    bool clearing = false;
-};
-
-/// What lies in a region from `offset` on.
-scan_input bytes_behind(const stream_file& file, const format::slot_cold& cold, std::uint64_t offset) {
-    const std::uint64_t end = cold.extent_offset + cold.extent_bytes;
-    return {.bytes = {file.bytes_at(offset), end - offset},
-            .offset = offset,
-            .previous_timestamp = cold.first_timestamp - std::min<std::uint64_t>(cold.first_timestamp, 1),
-            .crc_seed = format::entry_crc_seed(file.superblock().uuid, format::generation_of(cold.state)),
-            .epoch = file.epoch(),
-            .oldest_epoch = 0};
-}
-
-/// The row "clean": the commit offset, which equals the persisted one (or the region is refused).
-result<recovered_region> judge_clean(const stream_file& file, format::region_slot& slot, std::uint32_t index,
-                                     const format::slot_cold& cold) {
-    if (auto info = read_region(file, slot, index, cold); !info)
-        return tl::unexpected(std::move(info.error()));
-    return recovered_region{.slot = &slot,
-                            .end_of_region = cold.extent_offset + cold.extent_bytes,
-                            .end = slot.commit.commit_offset,
-                            .timestamp = slot.commit.timestamp,
-                            .given = slot.commit.timestamp};
-}
-
-/// The row "a process died": the commit offset, and nothing past it.
-result<recovered_region> judge_process_died(const stream_file& file, format::region_slot& slot, std::uint32_t index,
-                                            const format::slot_cold& cold) {
-    auto found = judge_clean(file, slot, index, cold);
-    if (!found)
-        return found;
-    // Killed before it stored the commit offset, a writer has stored the timestamp already. The region does not hold
-    // that entry; that nobody gets its timestamp again is the stream's business. An earlier writer's entry there says
-    // nothing: it was cut, and the one before it is of the writer that died.
-    const std::uint64_t committed = file.header().commit.timestamp;
-    auto uncommitted = bytes_behind(file, cold, found->end);
-    uncommitted.oldest_epoch = uncommitted.epoch;
-    if (found->timestamp > committed && whole_entry_timestamp(uncommitted) > committed)
-        found->timestamp = committed;
-    return found;
-}
-
-/// The row "anything else": the persisted offset, and then what verifies.
-result<recovered_region> judge_rescan(const stream_file& file, format::region_slot& slot, std::uint32_t index,
-                                      const format::slot_cold& cold, bool same_file, recovery_report& report) {
-    // [P10] What lies before the persisted offset is on the medium, whole; the scan begins there. Pairs with [P9] in
-    //       flusher.cpp. The commit offset may be of any moment.
-    const bool trusting = base::mutated(base::mutant::scan_from_commit);
-    const std::uint64_t persisted =
-        trusting ? slot.commit.commit_offset : format::persisted_offset_of(slot.persist.persisted);
-    if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
-        return tl::unexpected(std::move(fine.error()));
-    auto input = bytes_behind(file, cold, persisted);
-    auto stored_in = format::recent_epoch(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
-    if (!stored_in && !same_file)
-        stored_in = input.epoch;  // a copy made in use: the header is of an earlier moment than this slot
-    else if (!stored_in)
-        return failure(errc::corrupt,
-                       "{}: region slot {}: its persisted word at offset {} is of an epoch after the header's ({})",
-                       file.name(), index, file.offset_of(slot.persist.persisted), input.epoch);
-    input.oldest_epoch = base::mutated(base::mutant::persisted_epoch_ignored) ? 0 : *stored_in;
-    // Timestamps are compared from the region's first: a kill between the two stores of the persist line leaves its
-    // timestamp ahead of its offset.
-    const auto scanned = scan(input);
-    report.entries_recovered += scanned.entries;
-    report.regions_cut += scanned.cut ? 1 : 0;
-    report.regions_cut_before_whole_entries += scanned.whole_entry_behind ? 1 : 0;
-    const std::uint64_t timestamp = std::max(scanned.timestamp, slot.persist.timestamp);
-    return recovered_region{.slot = &slot,
-                            .end_of_region = cold.extent_offset + cold.extent_bytes,
-                            .end = scanned.end,
-                            .timestamp = timestamp,
-                            .given = timestamp};
-}
-
-/// Row by row, what a region's end is. Stores nothing.
-result<recovered_region> judge_region(const stream_file& file, format::region_slot& slot, std::uint32_t index,
-                                      const format::slot_cold& cold, trust row, bool same_file,
-                                      recovery_report& report) {
-    if (format::state_of(cold.state) == format::slot_state::clearing)
-        return recovered_region{.slot = &slot, .clearing = true};
-    switch (row) {
-        case trust::clean:
-            return judge_clean(file, slot, index, cold);
-        case trust::process_died:
-            return judge_process_died(file, slot, index, cold);
-        default:
-            return judge_rescan(file, slot, index, cold, same_file, report);
-    }
-}
 
 /// All segments. What else a dead writer left dirty is nobody's to wait for.
 result<void> persist_table(const stream_file& file, const region_table& table) {
@@ -221,14 +66,20 @@ result<void> settle_regions(stream_file& file, const std::vector<recovered_regio
     return {};
 }
 
-/// Whether the entries that an earlier writer committed are what it wrote. A page whose write was refused may have left
-/// the memory since; then what the medium had before is there.
+struct earlier_entries {
+    std::uint64_t generation = 0;
+    std::uint64_t oldest_epoch = 0;  // of the persisted word: none behind its offset is older
+};
+
+/// Whether the entries behind the persisted offset that an earlier writer committed are what it wrote. A page whose write
+/// was refused may have left the memory since; then what the medium had before is there, which may be whole as well.
 result<void> check_earlier(const stream_file& file, const format::region_slot& slot, std::uint32_t index,
-                           std::uint64_t generation, medium::byte_range entries) {
-    if (format::generation_of(base::load_acquire(slot.cold.state)) != generation)
+                           const earlier_entries& known, medium::byte_range entries) {
+    if (format::generation_of(base::load_acquire(slot.cold.state)) != known.generation)
         return {};  // cleared since, or freed: by the writer that asks
     auto input = bytes_behind(file, slot.cold, entries.offset);
     input.bytes = input.bytes.first(entries.bytes);
+    input.oldest_epoch = base::mutated(base::mutant::persisted_epoch_ignored) ? 0 : known.oldest_epoch;
     const std::uint64_t end = scan(input).end;
     if (end == entries.offset + entries.bytes)
         return {};
@@ -255,19 +106,21 @@ void doubt_clean_pages(const stream_file& file, const region_table& table, durab
     for (const auto& part : metadata(file, table))
         medium.touch(part.offset, part.bytes);
     std::vector<std::uint64_t> ends(table.slots());
-    std::vector<std::uint64_t> generations(table.slots());
+    std::vector<earlier_entries> earlier(table.slots());
     for (const auto& region : regions) {
         if (region.clearing)
             continue;
         // A rescan has just looked at them.
         if (row == trust::process_died)
             ends[region.index] = region.end;
-        generations[region.index] = format::generation_of(region.slot->cold.state);
+        const auto epoch_bits = format::persisted_epoch_of(region.slot->persist.persisted);
+        earlier[region.index] = {format::generation_of(region.slot->cold.state),
+                                 format::recent_epoch(file.epoch(), epoch_bits).value_or(0)};
         if (refused)
             medium.touch(region.slot->cold.extent_offset, region.slot->cold.extent_bytes);
     }
-    flusher.doubt(std::move(ends), [&file, &table, generations](std::uint32_t index, medium::byte_range entries) {
-        return check_earlier(file, table.slot(index), index, generations[index], entries);
+    flusher.doubt(std::move(ends), [&file, &table, earlier](std::uint32_t index, medium::byte_range entries) {
+        return check_earlier(file, table.slot(index), index, earlier[index], entries);
     });
 }
 

@@ -113,10 +113,12 @@ scan_result scan(const scan_input& input) noexcept {
     return found;
 }
 
-std::uint64_t whole_entry_timestamp(const scan_input& input) noexcept {
+std::optional<std::uint64_t> whole_entry_timestamp(const scan_input& input) noexcept {
     format::entry_header header{};
     const scan_position position{.timestamp = input.previous_timestamp, .epoch = input.oldest_epoch};
-    return check_entry(input, position, header) == entry_fault::none ? entry_meta::timestamp(header.meta) : 0;
+    if (check_entry(input, position, header) != entry_fault::none)
+        return std::nullopt;
+    return (header.meta & entry_meta::filler_bit) != 0 ? 0 : entry_meta::timestamp(header.meta);
 }
 
 }  // namespace pmemstream::log

@@ -2,22 +2,23 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
-// How far an opening writer believes what lies behind a persisted offset. Pure: looks at bytes, stores nothing.
+// How far an opening writer believes what lies behind an offset that it trusts. Pure: looks at bytes, stores nothing.
 namespace pmemstream::log {
 
 /// So often an opening persists everything, clean or not: see format::epochs_ago().
 inline constexpr std::uint64_t persist_every_epochs = 64;
 
-/// The part of a region that a rescan looks at.
+/// The part of a region that is looked at.
 struct scan_input {
-    std::span<const std::byte> bytes;  ///< from the persisted offset to the end of the region
+    std::span<const std::byte> bytes;  ///< from the offset that is trusted to the end of the region
     std::uint64_t offset = 0;          ///< of bytes[0] in the file
     std::uint64_t previous_timestamp = 0;
     std::uint32_t crc_seed = 0;
     std::uint64_t epoch = 0;         ///< the header's: no entry is younger
-    std::uint64_t oldest_epoch = 0;  ///< of the persisted word: no entry behind it is older
+    std::uint64_t oldest_epoch = 0;  ///< of who stored that offset: no entry behind it is older
 };
 struct scan_result {
     std::uint64_t end = 0;        ///< offset behind the last whole entry that ends no batch in the middle
@@ -30,7 +31,7 @@ struct scan_result {
 /// header's. Then looks a little further, so as to tell the operator what is lost.
 [[nodiscard]] scan_result scan(const scan_input& input) noexcept;
 
-/// The timestamp of the whole entry that begins at bytes[0], 0 if none does (or a filler).
-[[nodiscard]] std::uint64_t whole_entry_timestamp(const scan_input& input) noexcept;
+/// The timestamp of the whole entry that begins at bytes[0], if one does; a filler's is 0.
+[[nodiscard]] std::optional<std::uint64_t> whole_entry_timestamp(const scan_input& input) noexcept;
 
 }  // namespace pmemstream::log

@@ -114,7 +114,8 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     return {};
 }
 
-/// The order of steps that lets an opening be cut short anywhere: offsets, then whose they are, then the epoch.
+/// The order of steps that lets an opening be cut short anywhere: offsets, then epoch and whose they are. Of a copy the epoch
+/// first: as long as that is not durable, the next opening has to see that it is one.
 result<void> writer::impl::take_over() {
     auto now = log::current_identity(*file);
     if (!now)
@@ -136,8 +137,16 @@ result<void> writer::impl::take_over() {
         return tl::unexpected(std::move(recovered.error()));
     report = recovered->report;
 
+    // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
+    //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
+    epoch = file->epoch() + (same_file ? 1 : log::foreign_epochs);
+    store_release(identity.epoch, format::epoch_word(epoch));
+    if (!same_file && !base::mutated(base::mutant::epoch_not_durable))
+        if (auto done = file->persist(identity); !done)
+            return done;
+    base::die_at(base::kill_point::open_epoch_stored);
     // [P11] Recovered offsets are durable before boot id and file say that they are this boot's and this file's. Pairs
-    //       with [P12] in recovery.cpp. Without it: after a crash here the offsets of a copy pass for ours.
+    //       with [P12] in trust.cpp. Without it: after a crash here the offsets of a copy pass for ours.
     identity.boot_id = now->boot_id;
     identity.st_dev = now->device;
     identity.st_ino = now->inode;
@@ -151,13 +160,6 @@ result<void> writer::impl::take_over() {
     store_release(identity.barrier_mode,
                   static_cast<std::uint32_t>(ipc::membarrier_register() ? format::barrier_mode::membarrier
                                                                         : format::barrier_mode::fence));
-    if (auto done = file->persist(identity); !done)
-        return done;
-    base::die_at(base::kill_point::open_identified);
-    // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
-    //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
-    epoch = file->epoch() + (same_file ? 1 : log::foreign_epochs);
-    store_release(identity.epoch, format::epoch_word(epoch));
     if (!base::mutated(base::mutant::epoch_not_durable))
         if (auto done = file->persist(identity); !done)
             return done;
@@ -206,7 +208,7 @@ result<void> writer::impl::close_in_order() {
     if (!done)
         return done;
     base::die_at(base::kill_point::close_persisted);
-    // [P15] Everything is durable before the stream calls itself clean. Pairs with [P16] in recovery.cpp.
+    // [P15] Everything is durable before the stream calls itself clean. Pairs with [P16] in trust.cpp.
     //       Without it: after power loss commit offsets are trusted that cover torn entries.
     auto& identity = file->header().identity;
     store_release(identity.clean_epoch, format::epoch_word(epoch));

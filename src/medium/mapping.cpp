@@ -120,9 +120,9 @@ result<void> mapping::sync(std::span<const range> ranges, elsewhere rest) noexce
                                 ranges.size(), ranges.front().bytes, ranges.front().offset);
 }
 
-std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64_t bytes, bool settled) const {
+int mapping::list_unwritten(std::uint64_t offset, std::uint64_t bytes, bool settled, std::vector<range>& found) const {
     constexpr unsigned extents_max = 64;
-    std::vector<range> found;
+    found.clear();
     const std::uint64_t end = offset + bytes;
     for (std::uint64_t from = offset; from < end;) {
         alignas(fiemap) std::byte buffer[sizeof(fiemap) + extents_max * sizeof(fiemap_extent)] = {};
@@ -131,7 +131,14 @@ std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64
         map.fm_length = end - from;
         map.fm_extent_count = extents_max;
         map.fm_flags = settled ? FIEMAP_FLAG_SYNC : 0;
-        if (::ioctl(fd_, FS_IOC_FIEMAP, &map) != 0 || map.fm_mapped_extents == 0)
+        int code = seam_extents(*this, from);
+        if (code == 0 && ::ioctl(fd_, FS_IOC_FIEMAP, &map) != 0)
+            code = errno;
+        if (code == EOPNOTSUPP || code == ENOTTY || code == EBADR)
+            return 0;  // it keeps no such record, or tells nobody
+        if (code != 0)
+            return code;
+        if (map.fm_mapped_extents == 0)
             break;
         for (unsigned i = 0; i < map.fm_mapped_extents; ++i) {
             const auto& extent = map.fm_extents[i];
@@ -145,14 +152,22 @@ std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64
         if (map.fm_mapped_extents < extents_max)
             break;
     }
-    return found;
+    return 0;
+}
+
+std::vector<mapping::range> mapping::unwritten(std::uint64_t offset, std::uint64_t bytes) const {
+    std::vector<range> found;
+    return list_unwritten(offset, bytes, false, found) == 0 ? found : std::vector<range>();
 }
 
 result<void> mapping::check_written(std::uint64_t offset, std::uint64_t bytes) const noexcept {
-    auto left = unwritten(offset, bytes);
+    std::vector<range> left;
+    int code = list_unwritten(offset, bytes, false, left);
     // Behind a sync some file systems change their records a moment later.
-    if (!left.empty())
-        left = unwritten(offset, bytes, true);
+    if (code == 0 && !left.empty())
+        code = list_unwritten(offset, bytes, true, left);
+    if (code != 0)
+        return base::system_failure(code, "{}: asking whether {} bytes at offset {} are written", file_, bytes, offset);
     if (left.empty() && !seam_unwritten(*this, offset))
         return {};
     const range first = left.empty() ? range{offset, bytes} : left.front();

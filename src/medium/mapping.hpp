@@ -64,8 +64,8 @@ public:
     [[nodiscard]] result<void> sync(std::span<const range> ranges, elsewhere rest = elsewhere::clean) noexcept;
 
     /// The parts of a range that the file system has set aside and not written yet, so that the first sync of data there
-    /// costs a change of its own records as well. None where it cannot tell. `settled`: it first writes what is dirty.
-    [[nodiscard]] std::vector<range> unwritten(std::uint64_t offset, std::uint64_t bytes, bool settled = false) const;
+    /// costs a change of its own records as well. None where it cannot tell.
+    [[nodiscard]] std::vector<range> unwritten(std::uint64_t offset, std::uint64_t bytes) const;
     /// For what was touched and synced after an earlier sync of it had been refused: whether the file system knows of it
     /// now. (ext4 writes such a page once more, to where it would have been, without a record that anything is there: so
     /// the sync succeeds, and the bytes are zeros as soon as the page is not in memory any more.) Errors: io.
@@ -94,6 +94,9 @@ public:
 private:
     mapping() noexcept = default;
     [[nodiscard]] int sync_and_note(std::span<const range> ranges, elsewhere rest) noexcept;
+    /// unwritten(), `settled`: once what is dirty is written. Returns an errno value where asking failed.
+    [[nodiscard]] int list_unwritten(std::uint64_t offset, std::uint64_t bytes, bool settled,
+                                     std::vector<range>& found) const;
 
     std::uint64_t bytes_ = 0;
     int fd_ = -1;  // the caller's, which outlives this

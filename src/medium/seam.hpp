@@ -29,6 +29,8 @@ public:
     virtual int sync(const mapping&, std::span<const mapping::range> /*ranges*/) { return 0; }
     /// Before the kernel is asked to make pages present. An errno value is its answer.
     virtual int populate(const mapping&) { return 0; }
+    /// Before the file system is asked what it has written. An errno value is its answer.
+    virtual int extents(const mapping&, std::uint64_t /*offset*/) { return 0; }
     /// What was synced is to pass for unwritten.
     virtual bool unwritten(const mapping&, std::uint64_t /*offset*/) { return false; }
 };
@@ -61,6 +63,9 @@ inline int seam_sync(const mapping& m, std::span<const mapping::range> ranges) {
 inline int seam_populate(const mapping& m) {
     return observing != nullptr ? observing->populate(m) : 0;
 }
+inline int seam_extents(const mapping& m, std::uint64_t offset) {
+    return observing != nullptr ? observing->extents(m, offset) : 0;
+}
 inline bool seam_unwritten(const mapping& m, std::uint64_t offset) {
     return observing != nullptr && observing->unwritten(m, offset);
 }
@@ -76,6 +81,9 @@ inline int seam_sync(const mapping&, std::span<const mapping::range>) noexcept {
     return 0;
 }
 inline int seam_populate(const mapping&) noexcept {
+    return 0;
+}
+inline int seam_extents(const mapping&, std::uint64_t) noexcept {
     return 0;
 }
 inline bool seam_unwritten(const mapping&, std::uint64_t) noexcept {

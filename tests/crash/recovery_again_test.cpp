@@ -1,4 +1,5 @@
 #include "tests/crash/dead_stream.hpp"
+#include "tests/support/forced_cache_lines.hpp"
 
 #include "src/format/validate.hpp"
 
@@ -53,6 +54,7 @@ TEST_CASE("cut, append the same length again, crash again: the old neighbour sta
 }
 
 TEST_CASE("what a dead process had not committed does not come back with the power") {
+    const forced_cache_lines forced;  // in pages it would be found
     dead_stream stream;
     stream.dies_after([](writer& to) {
         const region where = must(to.allocate(2000, "r"));
@@ -95,6 +97,7 @@ TEST_CASE("an entry is committed although its writer died before telling the str
 }
 
 TEST_CASE("what was cut behind an entry stays away when the epoch's eight bits have come round") {
+    const forced_cache_lines forced;  // in pages nothing would be cut
     dead_stream stream;
     stream.dies_after([](writer& to) {
         const region where = must(to.allocate(2000, "r"));

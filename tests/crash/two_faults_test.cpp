@@ -1,9 +1,12 @@
 // Faults one after another: a second kill, a copy made in the middle, a reader that was there before.
 #include "tests/crash/dead_stream.hpp"
+#include "tests/crash/killed_program.hpp"
+#include "tests/support/forced_cache_lines.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -22,6 +25,7 @@ texts content(const small_stream& stream) {
 }
 
 TEST_CASE("a kill inside a batch and one between two commit stores give no timestamp twice and hide no entry") {
+    const forced_cache_lines forced;  // in pages the batch counts
     dead_stream stream;
     stream.dies_after([](writer& to) {
         const region where = must(to.allocate(2000, "r"));
@@ -99,6 +103,33 @@ TEST_CASE("a copy begun before a writer opened, the table after, is rescanned by
     CHECK(shown.front() == "a");
     must(to->append(must(to->find("r")), bytes_of("X")));
     CHECK(content(copy).back() == "X");
+}
+
+TEST_CASE("a copy whose opening is killed is still taken for one by the next") {
+    using base::kill_point;
+    for (const bool closed : {false, true})
+        for (const auto point : {kill_point::open_recovered, kill_point::open_epoch_stored, kill_point::open_done}) {
+            CAPTURE(closed);
+            CAPTURE(static_cast<int>(point));
+            const dead_stream stream;
+            const auto fill = [](writer& to) { must(to.append(must(to.allocate(2000, "r")), bytes_of("a"))); };
+            if (closed)
+                fill(*stream.write());
+            else
+                stream.dies_after(fill);
+            const dead_stream copy;
+            std::filesystem::copy_file(stream.file, copy.file, std::filesystem::copy_options::overwrite_existing);
+            const auto epoch = copy.read().info().epoch;
+            killed_program opening({"open", copy.file.string()}, dies_at(point, 1));
+            const auto end = opening.wait();
+            REQUIRE((end.signalled && end.code == SIGKILL));
+            // Far above the epochs of those who may have gone on writing while it was copied.
+            const auto to = copy.write();
+            CHECK(copy.read().info().epoch >= epoch + log::foreign_epochs);
+            CHECK(content(copy) == texts{"a"});
+            must(to->append(must(to->find("r")), bytes_of("b")));
+            CHECK(content(copy) == texts{"a", "b"});
+        }
 }
 
 TEST_CASE("a cursor from before a recovery does not run ahead of the writer that recovered") {

@@ -59,11 +59,11 @@ const phase phases[] = {
     {"close", kill_point::close_persisted, "reopen", 5},
     {"open locked", kill_point::open_locked, "reopen", 5},
     {"open recovered", kill_point::open_recovered, "reopen", 5},
-    {"open identified", kill_point::open_identified, "reopen", 5},
+    {"open epoch stored", kill_point::open_epoch_stored, "reopen", 5},
     {"open done", kill_point::open_done, "reopen", 5},
     {"recovery locked", kill_point::open_locked, "", 1, true},
     {"recovery recovered", kill_point::open_recovered, "", 1, true},
-    {"recovery identified", kill_point::open_identified, "", 1, true},
+    {"recovery epoch stored", kill_point::open_epoch_stored, "", 1, true},
     {"recovery done", kill_point::open_done, "", 1, true},
     free_running_phase,
 };
@@ -164,7 +164,7 @@ private:
             on.model.take(*told);
         const auto end = program.wait();
         REQUIRE((end.signalled ? end.code == SIGKILL : end.code == 0));
-        on.model.writer_died(true, point == kill_point::open_done);
+        on.model.writer_died(true, point >= kill_point::open_epoch_stored);
         return end.signalled;
     }
 

@@ -1,5 +1,6 @@
 #include "tests/durability/watched_medium.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/forced_cache_lines.hpp"
 #include "tests/support/small_stream.hpp"
 
 #include <doctest/doctest.h>

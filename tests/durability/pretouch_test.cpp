@@ -3,6 +3,7 @@
 #include "tests/durability/watched_medium.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/expect.hpp"
+#include "tests/support/forced_cache_lines.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/test_payloads.hpp"
 #include "tests/support/writer_mapping.hpp"

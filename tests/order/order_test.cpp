@@ -6,6 +6,7 @@
 #include "tests/durability/watched_medium.hpp"
 #include "tests/order/step_in.hpp"
 #include "tests/support/expect.hpp"
+#include "tests/support/forced_cache_lines.hpp"
 #include "tests/support/small_stream.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>

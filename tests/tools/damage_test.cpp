@@ -1,4 +1,5 @@
 // What is no stream, and what is a damaged one.
+#include "src/format/layout.hpp"
 #include "tests/support/file_image.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/test_numbers.hpp"
@@ -160,6 +161,9 @@ TEST_CASE("metadata that lies never crashes the tools") {
         const std::size_t hits = 1 + random() % 4;
         for (std::size_t i = 0; i < hits; ++i)
             image[random() % 9000] = static_cast<std::byte>(random());
+        // In most places nothing is kept, so every other round also hits one of which a CRC knows.
+        if (const auto at = format::superblock_offset + random() % sizeof(format::superblock); round % 2 == 0)
+            image[at] = ~original[at];
         write_image(dir / "s", image);
         for (const auto& command : commands) {
             const auto got = run({inspect_tool, command, dir / "s"});
@@ -172,7 +176,7 @@ TEST_CASE("metadata that lies never crashes the tools") {
         }
     }
     MESSAGE(fine << " answers, " << refused << " refusals");
-    CHECK(refused >= scaled(100) / 4);
+    CHECK(refused >= scaled(100) / 2 * commands.size());
 }
 
 TEST_CASE("a stream that is truncated under tail -f ends it with status 4, not with SIGBUS, whatever is left of it") {

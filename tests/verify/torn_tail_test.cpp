@@ -73,6 +73,48 @@ TEST_CASE("damage behind the persisted offset is a torn tail where the next writ
     }
 }
 
+TEST_CASE(
+    "what a writer that died left whole in pages behind a commit offset is told, and is what the next one finds") {
+    for (const std::uint64_t known : {20u, 27u, 39u, 40u}) {
+        CAPTURE(known);
+        const half_persisted stream;
+        poke(stream.file, stream.commit_offset(0), stream.entry_at(0, known));
+        const auto got = verified(stream.file, 0);
+        const auto& region = got["regions"][0];
+        CHECK(got["state"] == "process_died");
+        CHECK(got["verdict"] == "fine");
+        CHECK(region["entries"] == 40);
+        CHECK(region["recovered_entries"] == 40 - known);
+        CHECK(region["committed_end"] == stream.entry_at(0, known));
+        CHECK(region["judged_end"] == stream.entry_at(0, 40));
+        const auto text = run({inspect_tool, "verify", stream.file}).out;
+        CHECK((text.find("behind the commit offset " + std::to_string(stream.entry_at(0, known))) !=
+               std::string::npos) == (known < 40));
+        // A salvage keeps them, too.
+        CHECK(run({inspect_tool, "salvage", stream.file, stream.dir / "saved"}).status() == 0);
+        CHECK(verified(stream.dir / "saved", 0)["totals"]["entries"] == 40);
+        const auto to = stream.write();
+        CHECK(to->recovery().found == recovery_report::state::process_died);
+        CHECK(to->recovery().entries_recovered == 40 - known);
+        CHECK(to_uint(must(to->describe(must(to->find("a")))).committed_end) == stream.entry_at(0, 40));
+    }
+}
+
+TEST_CASE("where that is torn the next writer cuts, and verify says so if something whole lies behind") {
+    const half_persisted stream;
+    poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 25));
+    flip(stream.file, stream.entry_at(0, 30) + 17);
+    const auto got = verified(stream.file, 0);
+    const auto& region = got["regions"][0];
+    CHECK(got["verdict"] == "torn_tail");
+    CHECK(region["recovered_entries"] == 5);
+    CHECK(region["judged_end"] == stream.entry_at(0, 30));
+    CHECK(region["whole_entry_behind"] == stream.entry_at(0, 31));
+    const auto to = stream.write();
+    CHECK(to->recovery().entries_recovered == 5);
+    CHECK(to->recovery().regions_cut_before_whole_entries == 1);
+}
+
 TEST_CASE("damage before the persisted offset is corruption, whatever the header says, and others go on") {
     for (const bool reboot : {false, true}) {
         const half_persisted stream;

@@ -129,7 +129,8 @@ const char* state_for_people(stream_state state) {
         case stream_state::recovering:
             return "a writer is opening it: judged is what is persisted";
         case stream_state::process_died:
-            return "its writer died: the next one trusts the commit offsets, and nothing past them";
+            return "its writer died: the next one trusts the commit offsets (and, where pages are synced, what it left "
+                   "whole behind them)";
         case stream_state::rescan:
             return "power loss, or a copy: the next writer trusts the persisted offsets, then what verifies behind "
                    "them";
@@ -150,10 +151,12 @@ void print_region(const region_summary& region, output& out) {
               bytes_for_people(region.bytes), region.first_timestamp, region.last_timestamp);
 }
 
-void print_recovery(const region_summary& region, output& out) {
+void print_recovery(const region_summary& region, stream_state state, output& out) {
+    const bool to_commit = commit_offsets_hold(state);
     if (region.recovered_entries > 0)
-        out.print("note: region {}: the next writer finds {} entries behind the persisted offset {}\n",
-                  printable(label_text(region.label)), region.recovered_entries, region.persisted_end);
+        out.print("note: region {}: the next writer finds {} entries behind the {} offset {}\n",
+                  printable(label_text(region.label)), region.recovered_entries, to_commit ? "commit" : "persisted",
+                  to_commit ? region.committed_end : region.persisted_end);
     if (region.torn)
         out.print("note: region {}: torn tail, not corruption: the next writer cuts at {} ({})\n",
                   printable(label_text(region.label)), region.judged_end, region.torn_why);
@@ -175,7 +178,7 @@ void print_text(const verify_report& report, output& out) {
         out.print("{:<20} {:>9} {:>7} {:>7} {:>10} {:>10} {:>10}\n\n", "(all)", sum.entries, sum.fillers, sum.batches,
                   bytes_for_people(sum.bytes), sum.first_timestamp, sum.last_timestamp);
         for (const auto& region : report.regions)
-            print_recovery(region, out);
+            print_recovery(region, report.state, out);
     }
     for (const auto& found : report.findings) {
         out.print("corrupt: ");

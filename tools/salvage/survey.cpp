@@ -4,9 +4,11 @@
 #include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
+#include "tools/salvage/blocks.hpp"
 #include "tools/salvage/scan.hpp"
 #include "tools/salvage/table_account.hpp"
 #include "tools/verify/snapshot.hpp"
+#include "tools/verify/tail.hpp"
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -29,7 +31,7 @@ public:
         const std::size_t unexplained = match_damaged_slots();
         take_unclaimed(unexplained);
         seen_.all_regions_known = seen_.table_whole || (!seen_.cut_short && account_.is_for_all());
-        divide_blocks();
+        divide_blocks(seen_.regions);
         return std::move(seen_);
     }
 
@@ -94,12 +96,13 @@ private:
         offsets_hold_ =
             sane && (clean_ || (from_.is_own_identity(identity_) &&
                                 (from_.writer_alive() || (identity_.medium_flags & format::medium_error_flag) == 0)));
+        pages_of_the_dead_ = offsets_hold_ && !clean_ && !from_.writer_alive() && format::wrote_pages(identity_);
         seen_.timestamp_max = clean_ && committed == persisted ? committed : format::timestamp_max;
         seen_.cut_short = from_.bytes() < std::max(seen_.stream_bytes, superblock_.initial_stream_bytes);
         header_holds_ = stream_bytes && epochs;
         entries_ever_ = std::max(committed, persisted);
         const bool never_opened = header_holds_ && epoch == 0 && entries_ever_ == 0;
-        if (never_opened || (offsets_hold_ && (!clean_ || committed == persisted)))
+        if (never_opened || (offsets_hold_ && !pages_of_the_dead_ && (!clean_ || committed == persisted)))
             seen_.committed = committed;
     }
 
@@ -226,12 +229,34 @@ private:
     }
 
     void take_offsets(found_region& region, const format::region_slot& slot) const {
+        const auto possible = [&](std::uint64_t end) {
+            return end >= region.begin() && end <= region.extent_end() && base::is_aligned(end, 8);
+        };
         const std::uint64_t commit = slot.commit.commit_offset;
-        if (commit < region.begin() || commit > region.extent_end() || !base::is_aligned(commit, 8))
+        if (!possible(commit))
             return;
+        if (pages_of_the_dead_) {
+            const std::uint64_t persisted = format::persisted_offset_of(slot.persist.persisted);
+            region.end = end_of_the_dead(region, possible(persisted) ? std::max(commit, persisted) : commit);
+            return;
+        }
         const bool settled = slot.persist.persisted == format::persisted_word(commit, seen_.epoch.value_or(0)) &&
                              slot.commit.timestamp == slot.persist.timestamp;
         (offsets_hold_ && (settled || !clean_) ? region.end : region.end_at_least) = commit;
+    }
+
+    [[nodiscard]] std::uint64_t end_of_the_dead(const found_region& region, std::uint64_t known) const {
+        region_summary found;
+        found.judged_end = known;
+        judge_uncommitted(from_,
+                          {.begin = known,
+                           .end = region.extent_end(),
+                           .crc_seed = format::entry_crc_seed(seen_.uuid, region.generation),
+                           .first_timestamp = region.first_timestamp,
+                           .timestamp_max = seen_.timestamp_max,
+                           .epoch = seen_.epoch},
+                          window_bytes_for(1), found);
+        return found.judged_end;
     }
 
     /// A damaged slot may still tell which extent is its region's. Returns how many do not.
@@ -319,38 +344,14 @@ private:
         std::ranges::move(taken, std::back_inserter(seen_.regions));
     }
 
-    /// Where regions of two generations claim the same blocks, the younger one has them.
-    void divide_blocks() {
-        std::ranges::sort(seen_.regions, {}, &found_region::generation);
-        std::map<std::uint64_t, std::uint64_t> taken;  // begin -> end
-        for (auto region = seen_.regions.rbegin(); region != seen_.regions.rend(); ++region) {
-            std::uint64_t at = region->extent;
-            auto next = taken.upper_bound(at);
-            if (next != taken.begin() && std::prev(next)->second > at)
-                at = std::prev(next)->second;
-            for (; at < region->extent_end(); ++next) {
-                const std::uint64_t end =
-                    std::min(next == taken.end() ? region->extent_end() : next->first, region->extent_end());
-                if (at < end)
-                    region->ranges.push_back({std::max(at, region->begin()), end});
-                if (next == taken.end())
-                    break;
-                at = std::max(at, next->second);
-            }
-            for (const auto& range : region->ranges)
-                taken[range.begin == region->begin() ? region->extent : range.begin] = range.end;
-        }
-        // Of what no slot names, only what has blocks of its own left.
-        std::erase_if(seen_.regions, [](const found_region& r) { return !r.slot && r.ranges.empty(); });
-    }
-
     const media& from_;
     survey seen_;
     scan_result found_;
     format::superblock superblock_{};
     format::identity_line identity_{};
     bool clean_ = false;
-    bool offsets_hold_ = false;  // an opening writer would trust the commit offsets
+    bool offsets_hold_ = false;       // an opening writer would trust the commit offsets
+    bool pages_of_the_dead_ = false;  // and, behind them, what its predecessor left
     std::uint64_t bounds_ = 0;
     std::uint32_t slots_ = 0;
     bool segments_missing_ = false;

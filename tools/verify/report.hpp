@@ -34,7 +34,7 @@ enum class stream_state : std::uint8_t {
     clean,         ///< closed in order
     in_use,        ///< a writer is at work: what was committed when the look began is judged
     recovering,    ///< a writer holds the lock and has not finished opening: what is persisted is judged
-    process_died,  ///< the next writer trusts the commit offsets
+    process_died,  ///< the next writer trusts the commit offsets; in pages, and what verifies behind them
     rescan,        ///< the next writer trusts the persisted offsets, and behind them what verifies
     unknown,       ///< an epoch word is damaged, so nobody opens it: what is persisted is judged
 };
@@ -64,8 +64,8 @@ struct region_summary {
     bool clearing = false;  ///< it is being emptied: there is nothing to judge
     bool gone = false;      ///< freed or cleared while it was looked at
 
-    // What the next writer would do to a stream of state `rescan`.
-    std::uint64_t recovered_entries = 0;  ///< found behind the persisted offset
+    // What the next writer would do to a stream of state `rescan`, or `process_died` in pages.
+    std::uint64_t recovered_entries = 0;  ///< found behind the offset that it trusts
     bool torn = false;                    ///< something behind the recovered end is cut
     std::string torn_why = {};
     std::optional<std::uint64_t> whole_entry_behind = {};  ///< offset of an entry further on that verifies

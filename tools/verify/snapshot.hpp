@@ -1,6 +1,7 @@
 #pragma once
 
 #include "src/format/layout.hpp"
+#include "src/format/rescan.hpp"
 #include "tools/verify/entry_walk.hpp"
 #include "tools/verify/media.hpp"
 #include "tools/verify/report.hpp"
@@ -46,6 +47,10 @@ struct snapshot {
     bool own = false;       ///< the file is the one that the last writer had, and the machine was not restarted since
     bool readable = false;  ///< there is a superblock to go by
 
+    /// Whether a writer that opens it looks for entries behind the offsets that it trusts.
+    [[nodiscard]] bool judges_tails() const noexcept {
+        return state == stream_state::rescan || (state == stream_state::process_died && format::wrote_pages(identity));
+    }
     /// Nothing where its epoch cannot be.
     [[nodiscard]] std::optional<persisted_place> persisted_of(const format::region_slot& slot) const noexcept;
 };

@@ -49,4 +49,18 @@ void judge_tail(const media& from, walk_place place, std::size_t window_bytes, r
                                         : format::to_string(fault);
 }
 
+void judge_uncommitted(const media& from, walk_place place, std::size_t window_bytes, region_summary& to) {
+    if (!place.epoch)
+        return;
+    place.as_recovery = true;
+    place.persisted = {place.begin, *place.epoch};
+    if (entry_walk(from, place, window_bytes).look().fault != entry_fault::none)
+        return;
+    judge_tail(from, place, window_bytes, to);
+    // What else is torn was about to be committed.
+    to.torn = to.whole_entry_behind.has_value();
+    if (!to.torn)
+        to.torn_why.clear();
+}
+
 }  // namespace pmemstream::tools

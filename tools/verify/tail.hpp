@@ -12,4 +12,8 @@ void count(region_summary& to, const entry_walk::item& whole);
 /// Counts what it would keep. `place` begins at the persisted offset and ends with the region.
 void judge_tail(const media& from, walk_place place, std::size_t window_bytes, region_summary& to);
 
+/// The same of a stream of state `process_died` whose pages were synced: what the last writer left behind a commit offset,
+/// at which `place` begins. Nothing, where no whole entry begins there.
+void judge_uncommitted(const media& from, walk_place place, std::size_t window_bytes, region_summary& to);
+
 }  // namespace pmemstream::tools

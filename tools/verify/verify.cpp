@@ -32,8 +32,7 @@ public:
         walk();
         check_newest();
         for (auto& region : regions_) {
-            if (seen_.state == stream_state::rescan)
-                region->judge_tail();
+            region->judge_tail();
             report_.regions.push_back(region->summary());
             std::ranges::move(region->findings(), std::back_inserter(report_.findings));
         }
@@ -126,9 +125,10 @@ private:
         }
     }
 
-    /// The stream's committed timestamp follows each commit of a region, so it can lack one commit, of one region.
+    /// The stream's committed timestamp follows each commit of a region, so it can lack one commit, of one region. In pages
+    /// that are left it may be of an earlier moment than the regions.
     void check_newest() {
-        if (seen_.state != stream_state::in_use && seen_.state != stream_state::process_died)
+        if (!commit_offsets_hold(seen_.state) || seen_.state == stream_state::clean || seen_.judges_tails())
             return;
         std::vector<region_judge*> above;
         for (auto& region : regions_)

@@ -20,8 +20,8 @@ enum class kill_point : std::uint8_t {
     clear_emptied,
     table_segment_written,  ///< a further table segment is ready but not linked
     open_locked,
-    open_recovered,   ///< recovered offsets are stored, identity and epoch are not
-    open_identified,  ///< boot id and file identity are stored, the epoch is not
+    open_recovered,     ///< recovered offsets are stored, epoch and identity are not
+    open_epoch_stored,  ///< the epoch is stored, boot id and file identity are not
     open_done,
     close_persisted,   ///< everything is persisted, the stream is not marked clean
     flush_synced,      ///< entries are durable, the persisted offsets do not say so yet

@@ -96,6 +96,10 @@ void explorer::lose_power(const point& at, lossy_medium& medium, const promise_w
                           if (!uncounted_.contains(hash) && counted_.insert(hash).second)
                               ++counts_.images;
                           check(*check_file_, content, model, crash::power_lost);
+                          if (at.event >= at.of->opened && chance(limits.lost_pages)) {
+                              ++counts_.lost_pages;
+                              check(*files_[at.depth], content, model, crash::pages_lost);
+                          }
                           // Any of them, each as likely as the others.
                           if (crash_one && random_() % ++seen == 0)
                               again = content;
@@ -117,13 +121,20 @@ void explorer::kill(const point& at, const promise_watch& promises) {
 
 void explorer::check(mapped_file& on, const image& content, const stream_model& model, crash how) {
     on.write(content);
-    auto opened = writer::open(on.path(), {.control_mode = {}, .without_control = true});
+    const auto open = [&] { return writer::open(on.path(), {.control_mode = {}, .without_control = true}); };
+    auto opened = open();
     if (is_unborn(content)) {
         require(model.call.what == model_call::kind::create, "a stream without its magic");
         require(code_of(opened) == "not_a_stream", "a file without a magic is opened: {}", code_of(opened));
         return;
     }
     require(opened.has_value(), "it cannot be opened: {}", opened ? "" : opened.error().message());
+    if (how == crash::pages_lost && !(*opened)->persist()) {
+        // What a commit offset covers may be nowhere. This writer cannot tell until it is to be persisted; the next cuts it.
+        (*opened).reset();
+        opened = open();
+        require(opened && (*opened)->persist(), "after a refusal it cannot be opened, or not be persisted");
+    }
     auto& to = **opened;
     const auto seen = see(on.bytes());
     const std::uint64_t newest = model.compare(seen, how);

@@ -21,6 +21,7 @@ struct exploration_counts {
     std::uint64_t exhaustive = 0;      ///< of these: every subset of the dirty units was tried
     std::uint64_t images = 0;          ///< distinct files that a loss of power might leave; each was opened
     std::uint64_t deaths = 0;          ///< moments at which the process died; each file was opened
+    std::uint64_t lost_pages = 0;      ///< images that the process left because the medium had refused pages; likewise
     std::uint64_t second_crashes = 0;  ///< openings of such a file, recorded and crashed in turn
 };
 
@@ -30,6 +31,7 @@ struct exploration_limits {
     std::size_t exhaustive_images = 256;
     std::size_t samples = 16;
     double crashes_again = 32;  ///< so many images of a recording are opened under the recorder, and crashed in turn
+    double lost_pages = 0;      ///< chance of an image to be what a refusing medium leaves of a process that died
     double deaths_again = 8;    ///< likewise of the moments at which the process dies
     unsigned stores_per_point = 1;  ///< power is lost, and the process dies, at one in so many that promise nothing
 };

@@ -137,20 +137,24 @@ int enumerate(const arguments& with) {
         const auto& got = **j.result;
         const auto& c = got.counts;
         fmt::print(
-            "{:<32} {:>8} images at {:>7} points ({:>6} exhaustive), {:>6} deaths, {:>5} crashed again, {:.1f} s\n",
-            title(j.request), c.images, c.points, c.exhaustive, c.deaths, c.second_crashes, got.seconds);
+            "{:<32} {:>8} images at {:>7} points ({:>6} exhaustive), {:>6} deaths, {:>6} lost pages, {:>5} crashed "
+            "again, "
+            "{:.1f} s\n",
+            title(j.request), c.images, c.points, c.exhaustive, c.deaths, c.lost_pages, c.second_crashes, got.seconds);
         if (j.request.on == medium_kind::kernel)
             fmt::print("{:>32} {:>8} writes and {} syncs of the kernel's\n", "of", got.kernel_writes, got.kernel_syncs);
         sum.images += c.images;
         sum.points += c.points;
         sum.deaths += c.deaths;
+        sum.lost_pages += c.lost_pages;
         if (got.failure[0] != '\0') {
             ++failures;
             fmt::print("FAILED, seed {}: {}: {}\n", with.seed, title(j.request), got.failure);
         }
     }
-    fmt::print("{} distinct images at {} points, {} deaths of the process, {} failures; seed {}\n", sum.images,
-               sum.points, sum.deaths, failures, with.seed);
+    fmt::print(
+        "{} distinct images at {} points, {} deaths of the process, {} of them with pages lost, {} failures; seed {}\n",
+        sum.images, sum.points, sum.deaths + sum.lost_pages, sum.lost_pages, failures, with.seed);
     return failures == 0 ? 0 : 1;
 }
 

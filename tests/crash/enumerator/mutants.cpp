@@ -34,6 +34,7 @@ constexpr std::array all{
     mutant_case{mutant::epoch_high_bits_not_in_crc, "epoch_high_bits_not_in_crc", "other_epoch"},
     mutant_case{mutant::persisted_epoch_ignored, "persisted_epoch_ignored", "two_epochs"},
     mutant_case{mutant::zeros_passed_over, "zeros_passed_over", "append"},
+    mutant_case{mutant::commit_offsets_believed, "commit_offsets_believed", "append", true},
     mutant_case{mutant::state_word_ignored, "state_word_ignored", "free"},
     mutant_case{mutant::header_taken_for_durable, "header_taken_for_durable", "past_caches", false, true},
     mutant_case{mutant::tail_taken_for_durable, "tail_taken_for_durable", "past_caches", false, true},

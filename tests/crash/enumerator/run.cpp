@@ -107,6 +107,8 @@ void run(const run_request& request, run_result& result) {
         looking.after_crash = go_on_after_crash;
         looking.limits.unit_bytes = request.on == medium_kind::lines ? 64 : 512;
         looking.limits.stores_per_point = request.what->stores_per_point;
+        if (request.on == medium_kind::sectors)
+            looking.limits.lost_pages = request.with == base::mutant::none ? 0.25 : 1;
         if (request.on == medium_kind::kernel)
             looking.limits.crashes_again = 6;  // a recording has few events
         if (!request.thorough) {

@@ -63,6 +63,7 @@ seen_stream see(std::span<const std::byte> file) {
     const auto header = read<format::shared_header>(file, format::header_offset);
     seen.epoch = header.identity.epoch & 0xffffffff;
     seen.committed_timestamp = header.commit.timestamp;
+    seen.in_pages = (header.identity.medium_flags >> 2 & 3) == 3;
     for (const auto offset : slot_offsets(file)) {
         const auto slot = read<format::region_slot>(file, offset);
         const std::uint64_t kind = slot.cold.state & 0xff;

@@ -37,6 +37,7 @@ struct seen_region {
 struct seen_stream {
     std::uint64_t epoch = 0;
     std::uint64_t committed_timestamp = 0;
+    bool in_pages = false;             ///< made durable so: what a writer that died had not come to commit may count
     std::vector<seen_region> regions;  ///< the live ones
 };
 

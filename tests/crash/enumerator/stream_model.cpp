@@ -94,7 +94,7 @@ void stream_model::persisted_up_to(std::uint64_t timestamp) {
 }
 
 std::uint64_t stream_model::compare(const seen_stream& seen, crash how) const {
-    const bool lost_power = how == crash::power_lost;
+    const bool lost_power = how != crash::process_died;
     std::uint64_t newest = lost_power ? newest_persisted : newest_committed;
     std::size_t known = 0;
     const seen_region* cleared = nullptr;
@@ -125,7 +125,7 @@ std::uint64_t stream_model::compare(const seen_stream& seen, crash how) const {
         require(found->committed >= must, "region {} reaches up to {}, but {} was promised", region.name,
                 found->committed, must);
         if (!lost_power)
-            require(kept == region.units.size() || (appending && kept == units.size()),
+            require(kept == region.units.size() || (appending && (kept == units.size() || seen.in_pages)),
                     "region {} holds {} of {} committed entries and batches after its writer died", region.name, kept,
                     region.units.size());
         for (std::size_t i = 0; i < units.size(); ++i)

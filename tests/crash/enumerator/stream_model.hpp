@@ -43,8 +43,9 @@ struct model_call {
 
 /// How the stream came to be opened again.
 enum class crash : std::uint8_t {
-    power_lost,   ///< what was not durable may be there or not
-    process_died  ///< everything committed is there
+    power_lost,    ///< what was not durable may be there or not
+    process_died,  ///< everything committed is there
+    pages_lost     ///< the process died, and the medium had refused pages: what was not durable may be there or not
 };
 
 /// What a stream holds according to its callers, and what of it they were promised.

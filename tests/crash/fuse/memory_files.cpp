@@ -35,7 +35,8 @@ constexpr std::uint32_t log_inode = 2;
 
 std::map<std::string, file_ref> files;
 std::vector<std::byte> events;
-int write_error = 0;  // an errno value: what writes are answered with
+int write_error = 0;  // an errno value: what writes are answered with that begin before the next
+off_t write_error_below = 0;
 std::uint32_t last_inode = log_inode;
 
 /// A server that hangs would take whoever uses its files with it, beyond the reach of SIGKILL.
@@ -141,13 +142,15 @@ int on_write(const char*, const char* from, std::size_t bytes, off_t at, fuse_fi
         if (bytes != sizeof mark.offset)
             return -EINVAL;
         std::memcpy(&mark.offset, from, bytes);
-        if (at == refusal_offset)
-            write_error = static_cast<int>(mark.offset);
-        else
+        if (at == refusal_offset) {
+            write_error = static_cast<int>(mark.offset & 0xffff'ffff);
+            write_error_below = static_cast<off_t>(mark.offset >> 32);
+        } else {
             note(mark);
+        }
         return static_cast<int>(bytes);
     }
-    if (write_error != 0)
+    if (write_error != 0 && at < write_error_below)
         return -write_error;
     const auto begin = static_cast<std::size_t>(at);
     file.content.resize(std::max(file.content.size(), begin + bytes));

@@ -4,7 +4,8 @@
 
 namespace pmemstream::test {
 
-/// Where a number written to the log is no mark, but what all writes to files are answered with from now on.
+/// Where a number written to the log is no mark: its low half is what writes to files are answered with from now on, if
+/// they begin below its high half.
 inline constexpr long refusal_offset = 8;
 
 /// The serving side of a watched_fs: one directory of files in memory. Mounts it at `directory`, calls `mounted` and

@@ -7,6 +7,7 @@
 #include "tests/support/eventually.hpp"
 #include "tests/support/expect.hpp"
 #include "tests/support/file_image.hpp"
+#include "tests/support/shared_memory.hpp"
 #include "tests/support/small_stream.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
+#include <atomic>
 #include <cerrno>
 #include <string>
 #include <vector>
@@ -44,6 +46,14 @@ file_image on_disk(const std::filesystem::path& file) {
         done += static_cast<std::size_t>(got);
     }
     return content;
+}
+
+/// Drops the pages of a file from the memory, those that wait to be written after they were.
+void drop_pages(const std::filesystem::path& file) {
+    const base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+    demand(static_cast<bool>(fd), "the stream cannot be opened");
+    (void)::fsync(fd.get());
+    demand(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "the pages stay in memory");
 }
 
 /// With a stream whose writer was killed in a sync that is refused: the disk lacks what was to be synced, and takes writes
@@ -113,11 +123,7 @@ int lose_power_after_a_refusal() {
 int find_the_pages_gone() {
     refusing_disk disk;
     const auto& file = disk.file;
-    {
-        const base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
-        demand(fd && ::fsync(fd.get()) == 0 && ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0,
-               "the pages stay in memory");
-    }
+    drop_pages(file);
     {
         const auto to = must(writer::open(file, quiet));
         demand(to->recovery().found == recovery_report::state::process_died, "it is known how the writer ended");
@@ -133,7 +139,70 @@ int find_the_pages_gone() {
     return 0;
 }
 
+/// The disk takes entries and refuses header and table, of which the housekeeper is told; the writer dies when it is told
+/// for the `refusals`-th time (the second: it has noted the first in the header), and the pages leave the memory: what the
+/// disk has of header and table is of before. Gives 0 where all that was persisted is there.
+int lose_the_header(unsigned refusals) {
+    take_private_mounts();
+    const temp_dir dir("/dev/shm");
+    watched_fs fs(dir / "disk");
+    const auto file = fs.path() / "stream";
+    must(create(file, {.stream_bytes = 1 << 20}));
+    constexpr std::uint32_t metadata_bytes = 8192;
+    const shared_memory<std::atomic<unsigned>> persisted;
+    child dies([&] {
+        const auto to = must(writer::open(file, quiet));
+        const region where = must(to->allocate(900'000, "r"));
+        static std::atomic<unsigned> left = refusals;
+        base::stepping_in = [](base::kill_point here) {
+            if (here == base::kill_point::sync_refused && --left == 0)
+                ::raise(SIGKILL);
+        };
+        for (unsigned i = 0; i < 8000; ++i) {
+            if (i == entries)
+                fs.refuse_writes(EIO, metadata_bytes);
+            must(to->append(where, bytes_of(text_number(i))));
+            if (i < entries)
+                continue;
+            must(to->persist());
+            *persisted = i + 1;
+            ::usleep(1000);
+        }
+        return 1;
+    });
+    const auto end = dies.wait();
+    demand(end.signalled && end.code == SIGKILL, "the writer was told of no refusal");
+    demand(*persisted > entries, "nothing was persisted behind what the header says");
+    drop_pages(file);
+    fs.refuse_writes(0);
+    std::vector<std::string> expected;
+    for (unsigned i = 0; i < *persisted; ++i)
+        expected.push_back(text_number(i));
+    const auto to = must(writer::open(file, quiet));
+    demand(to->recovery().found == recovery_report::state::process_died, "it is known how the writer ended");
+    must(to->append(must(to->find("r")), bytes_of("the last"), horizon::persisted));
+    auto seen = all_texts(must(reader::open(file, {.without_control = true})));
+    demand(!seen.empty() && seen.back() == "the last", "what follows is not there");
+    seen.pop_back();
+    // One more may be there: the one that was about to be persisted.
+    if (seen.size() == expected.size() + 1)
+        expected.push_back(text_number(*persisted));
+    return seen == expected ? 0 : 3;
+}
+
 }  // namespace
+
+TEST_CASE("a writer dies of a header that was refused and is gone: all that was persisted is found behind it") {
+    for (const unsigned refusals : {1u, 2u}) {
+        CAPTURE(refusals);
+        CHECK(child([&] { return lose_the_header(refusals); }).wait().code == 0);
+        child believing([&] {
+            base::active_mutant = mutant::commit_offsets_believed;
+            return lose_the_header(refusals);
+        });
+        CHECK(believing.wait().code == 3);
+    }
+}
 
 TEST_CASE("what a writer left that died of a refused sync, and that is nowhere any more, is not persisted, but cut") {
     CHECK(child(find_the_pages_gone).wait().code == 0);

@@ -50,8 +50,8 @@ void watched_fs::mark(std::uint64_t number) {
     tell(log_.get(), number, 0, "marking the log of a FUSE file system");
 }
 
-void watched_fs::refuse_writes(int error) {
-    tell(log_.get(), static_cast<std::uint64_t>(error), refusal_offset,
+void watched_fs::refuse_writes(int error, std::uint32_t below) {
+    tell(log_.get(), std::uint64_t{below} << 32 | static_cast<std::uint32_t>(error), refusal_offset,
          "making a FUSE file system refuse what is written");
 }
 

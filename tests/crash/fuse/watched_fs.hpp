@@ -48,8 +48,8 @@ public:
     [[nodiscard]] std::vector<std::byte> log(std::uint64_t& from) const;
     /// The log begins anew.
     void forget();
-    /// From now on what the kernel writes is answered with this errno value; 0: it is taken.
-    void refuse_writes(int error);
+    /// From now on what the kernel writes is answered with this errno value, if it begins below that offset; 0: it is taken.
+    void refuse_writes(int error, std::uint32_t below = ~std::uint32_t{0});
     /// As if its disk were pulled out.
     void kill_server();
 

@@ -1,0 +1,112 @@
+#include "tests/crash/dead_stream.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+// The row "a process died" where pages are synced: a commit offset may be of an earlier moment than what lies behind it,
+// because the medium refused its page, and the page has left the memory since.
+
+namespace {
+
+using namespace pmemstream;
+using namespace pmemstream::test;
+using found = recovery_report::state;
+
+texts content(const small_stream& stream) {
+    const auto from = stream.read();
+    return texts_in(from, must(from.find("r")));
+}
+
+/// Region "r" with entries "a" to "f", "b" with "c" and "d" in one batch, of a writer that died; and then as if the page of
+/// the region's commit line were of the moment after the first `n`.
+struct stream_of_a_lost_page : dead_stream {
+    explicit stream_of_a_lost_page(std::uint64_t n) {
+        dies_after([](writer& to) {
+            const region where = must(to.allocate(2000, "r"));
+            must(to.append(where, bytes_of("a")));
+            const std::vector<std::span<const std::byte>> batch = {bytes_of("b"), bytes_of("c"), bytes_of("d")};
+            must(to.append_batch(where, batch));
+            must(to.abandon(must(to.reserve(where, 8))));
+            must(to.append(where, bytes_of("e")));
+            must(to.append(where, bytes_of("f")));
+        });
+        poke(file, commit_offset(0), entry_at(0, n));
+        const std::uint64_t newest = n > 4 ? n - 1 : n;  // the fifth is what was abandoned
+        poke(file, commit_timestamp(0), newest);
+        poke(file, stream_timestamp, newest);
+    }
+};
+
+TEST_CASE("what the last writer left whole behind the commit offset counts") {
+    for (const std::uint64_t known : {0u, 1u, 4u, 6u}) {
+        CAPTURE(known);
+        stream_of_a_lost_page stream(known);
+        const auto to = stream.write();
+        CHECK(to->recovery().found == found::process_died);
+        CHECK(to->recovery().entries_recovered == (known < 5 ? 6 - known : 1));
+        CHECK(to->recovery().regions_cut == 0);
+        CHECK(content(stream) == texts{"a", "b", "c", "d", "e", "f"});
+        CHECK(to_uint(must(to->append(must(to->find("r")), bytes_of("g")))) == 7);
+        must(to->persist());
+        CHECK(to_uint(to->persisted()) == 7);
+    }
+}
+
+TEST_CASE("what is torn behind the commit offset is cut, and a batch whole or not") {
+    for (const auto& [torn, left] : std::vector<std::pair<std::uint64_t, texts>>{
+             {0, {}}, {1, {"a"}}, {2, {"a"}}, {3, {"a"}}, {5, {"a", "b", "c", "d"}}, {6, {"a", "b", "c", "d", "e"}}}) {
+        CAPTURE(torn);
+        stream_of_a_lost_page stream(0);
+        flip(stream.file, stream.entry_at(0, torn) + 16);
+        const auto to = stream.write();
+        CHECK(to->recovery().found == found::process_died);
+        CHECK(to->recovery().entries_recovered == left.size());
+        // Where the first is torn it was about to be committed; else it tells that pages are of several moments.
+        CHECK(to->recovery().regions_cut_before_whole_entries == (torn == 0 || torn == 6 ? 0 : 1));
+        CHECK(to->recovery().regions_cut == to->recovery().regions_cut_before_whole_entries);
+        CHECK(content(stream) == left);
+        must(to->append(must(to->find("r")), bytes_of("g")));
+        auto expected = left;
+        expected.emplace_back("g");
+        CHECK(content(stream) == expected);
+    }
+}
+
+TEST_CASE("an earlier writer's entry behind the commit offset is nothing") {
+    dead_stream stream;
+    stream.dies_after([](writer& to) {
+        const region where = must(to.allocate(2000, "r"));
+        for (const char* text : {"a", "b", "c"})
+            must(to.append(where, bytes_of(text)));
+    });
+    // A writer that does nothing to the region: its epoch is the header's.
+    stream.dies_after([](writer&) {});
+    poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
+    const auto to = stream.write();
+    CHECK(to->recovery().entries_recovered == 0);
+    CHECK(content(stream) == texts{"a"});
+}
+
+TEST_CASE("a persisted offset ahead of the commit offset counts") {
+    // The two lines are in two pages.
+    dead_stream stream;
+    stream.dies_after([](writer& to) {
+        const region where = must(to.allocate(2000, "r"));
+        for (const char* text : {"a", "b"})
+            must(to.append(where, bytes_of(text)));
+        must(to.persist());
+        must(to.append(where, bytes_of("c")));
+    });
+    poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
+    const auto to = stream.write();
+    CHECK(to->recovery().found == found::process_died);
+    CHECK(to->recovery().entries_recovered == 1);
+    CHECK(content(stream) == texts{"a", "b", "c"});
+    CHECK(to_uint(must(to->append(must(to->find("r")), bytes_of("d"), horizon::persisted))) == 4);
+}
+
+}  // namespace
