@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 // The structs as they lie in the file: little-endian, 8-byte aligned, unused bytes zero. docs/format.md is the
@@ -114,6 +115,12 @@ inline constexpr std::uint32_t medium_granularity_shift = 2;
 inline constexpr std::uint32_t medium_granularity_mask = 3u << medium_granularity_shift;
 inline constexpr std::uint32_t medium_sync_shift = 4;
 inline constexpr std::uint32_t medium_sync_mask = 3u << medium_sync_shift;
+/// The number that such bits keep; nothing where there is none.
+[[nodiscard]] constexpr std::optional<std::uint32_t> kept_in(std::uint32_t medium_flags, std::uint32_t mask,
+                                                             std::uint32_t shift) noexcept {
+    const std::uint32_t kept = (medium_flags & mask) >> shift;
+    return kept == 0 ? std::nullopt : std::optional(kept - 1);
+}
 
 /// Every appender writes it.
 struct stream_commit_line {

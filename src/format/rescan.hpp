@@ -26,8 +26,8 @@ inline constexpr unsigned epochs_ago_max = 127;
 /// Whether the last writer's stores were made durable by pages, as far as it says. Then the commit offsets that it left when
 /// it died may be of an earlier moment, and what follows them counts: see docs/recovery.md.
 [[nodiscard]] constexpr bool wrote_pages(const identity_line& identity) noexcept {
-    return (identity.medium_flags & medium_granularity_mask) >> medium_granularity_shift ==
-           static_cast<std::uint32_t>(granularity::page) + 1;
+    return kept_in(identity.medium_flags, medium_granularity_mask, medium_granularity_shift) ==
+           static_cast<std::uint32_t>(granularity::page);
 }
 
 /// Behind a damaged or missing entry a whole one is looked for in so many bytes, at every multiple of 8; payloads of so

@@ -5,7 +5,7 @@
 #include "src/base/mutant.hpp"
 #include "src/base/unique_fd.hpp"
 #include "src/log/reader_impl.hpp"
-#include "src/log/recovery.hpp"
+#include "src/log/trust.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 

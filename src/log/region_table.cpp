@@ -325,13 +325,12 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
     info.clean = clean_epoch(header) == info.epoch;
     // What a writer's medium did is kept in the header: this process may live in another environment.
     const std::uint32_t medium = load_relaxed(header.identity.medium_flags);
-    if (const std::uint32_t kept = (medium & format::medium_granularity_mask) >> format::medium_granularity_shift;
-        kept != 0) {
-        info.granularity = static_cast<granularity>(kept - 1);
+    if (const auto kept = format::kept_in(medium, format::medium_granularity_mask, format::medium_granularity_shift)) {
+        info.granularity = static_cast<granularity>(*kept);
         info.granularity_forced = (medium & format::medium_forced_flag) != 0;
     }
-    if (const std::uint32_t kept = (medium & format::medium_sync_mask) >> format::medium_sync_shift; kept != 0)
-        info.synced_by = static_cast<page_sync>(kept - 1);
+    if (const auto kept = format::kept_in(medium, format::medium_sync_mask, format::medium_sync_shift))
+        info.synced_by = static_cast<page_sync>(*kept);
     info.persisted = timestamp{load_acquire(header.persist.timestamp)};
     info.committed = timestamp{load_acquire(header.commit.timestamp)};
     if (const auto space = compute_free_space(file, table)) {

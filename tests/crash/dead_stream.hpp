@@ -1,7 +1,7 @@
 #pragma once
 
 #include "src/format/layout.hpp"
-#include "src/log/recovery.hpp"
+#include "src/log/trust.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/file_image.hpp"
 #include "tests/support/small_stream.hpp"
@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace pmemstream::test {
 
@@ -57,5 +58,11 @@ struct dead_stream : small_stream {
                sizeof(format::extent_header) + 24 * n;
     }
 };
+
+/// Everything in a region, as text.
+[[nodiscard]] inline texts content(const small_stream& stream, const std::string& name = "r") {
+    const auto from = stream.read();
+    return texts_in(from, must(from.find(name)));
+}
 
 }  // namespace pmemstream::test

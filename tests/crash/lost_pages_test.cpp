@@ -16,11 +16,6 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using found = recovery_report::state;
 
-texts content(const small_stream& stream) {
-    const auto from = stream.read();
-    return texts_in(from, must(from.find("r")));
-}
-
 /// Region "r" with entries "a" to "f", "b" with "c" and "d" in one batch, of a writer that died; and then as if the page of
 /// the region's commit line were of the moment after the first `n`.
 struct stream_of_a_lost_page : dead_stream {

@@ -18,11 +18,6 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using found = recovery_report::state;
 
-texts content(const small_stream& stream, const std::string& name = "r") {
-    const auto from = stream.read();
-    return texts_in(from, must(from.find(name)));
-}
-
 TEST_CASE("cut, append the same length again, crash again: the old neighbour stays away") {
     // What else was lost with the power: nothing, the stream's timestamp, or that and the region's.
     for (int lost = 0; lost < 3; ++lost) {

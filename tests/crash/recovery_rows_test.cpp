@@ -41,11 +41,6 @@ void fill_and_close(const small_stream& stream, const texts& entries) {
     must(to->close());
 }
 
-texts content(const small_stream& stream) {
-    const auto from = stream.read();
-    return texts_in(from, must(from.find("r")));
-}
-
 TEST_CASE("clean: the commit offset is trusted, and what lies behind it is nothing") {
     dead_stream stream;
     fill_and_close(stream, {"a", "b"});

@@ -1,6 +1,6 @@
 #include "src/log/scan.hpp"
 #include "src/format/entry.hpp"
-#include "src/log/recovery.hpp"
+#include "src/log/trust.hpp"
 #include "tests/support/test_payloads.hpp"
 
 #include <doctest/doctest.h>

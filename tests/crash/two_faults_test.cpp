@@ -19,11 +19,6 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using found = recovery_report::state;
 
-texts content(const small_stream& stream) {
-    const auto from = stream.read();
-    return texts_in(from, must(from.find("r")));
-}
-
 TEST_CASE("a kill inside a batch and one between two commit stores give no timestamp twice and hide no entry") {
     const forced_cache_lines forced;  // in pages the batch counts
     dead_stream stream;

@@ -145,6 +145,7 @@ void region_judge::judge_tail() {
     // A persisted word whose epoch cannot be is a finding; no writer opens the stream then.
     if (is_gone() || !seen_.judges_tails() || !seen_.persisted_of(view_.slot))
         return;
+    const bool rescans = seen_.state == stream_state::rescan;
     const std::uint64_t last = summary_.last_timestamp;
     auto behind = place_;
     behind.begin = place_.end;
@@ -152,12 +153,11 @@ void region_judge::judge_tail() {
     auto with_tail = summary_;
     with_tail.last_timestamp = 0;
     with_tail.first_timestamp = 0;
-    (seen_.state == stream_state::rescan ? tools::judge_tail : judge_uncommitted)(from_, behind, window_bytes_,
-                                                                                  with_tail);
+    (rescans ? tools::judge_tail : judge_uncommitted)(from_, behind, window_bytes_, with_tail);
     if (with_tail.recovered_entries > 0 && with_tail.first_timestamp <= last)
         add("timestamps", behind.begin,
             fmt::format("behind the {} offset timestamps go on with {}, before it they end with {}",
-                        seen_.state == stream_state::rescan ? "persisted" : "commit", with_tail.first_timestamp, last),
+                        rescans ? "persisted" : "commit", with_tail.first_timestamp, last),
             advice_entry);
     with_tail.findings = summary_.findings;
     with_tail.gone = summary_.gone;

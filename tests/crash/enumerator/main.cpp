@@ -138,8 +138,7 @@ int enumerate(const arguments& with) {
         const auto& c = got.counts;
         fmt::print(
             "{:<32} {:>8} images at {:>7} points ({:>6} exhaustive), {:>6} deaths, {:>6} lost pages, {:>5} crashed "
-            "again, "
-            "{:.1f} s\n",
+            "again, {:.1f} s\n",
             title(j.request), c.images, c.points, c.exhaustive, c.deaths, c.lost_pages, c.second_crashes, got.seconds);
         if (j.request.on == medium_kind::kernel)
             fmt::print("{:>32} {:>8} writes and {} syncs of the kernel's\n", "of", got.kernel_writes, got.kernel_syncs);

@@ -4,7 +4,7 @@
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
 #include "src/format/validate.hpp"
-#include "src/log/recovery.hpp"
+#include "src/log/trust.hpp"
 
 #include <algorithm>
 #include <array>

@@ -48,12 +48,13 @@ file_image on_disk(const std::filesystem::path& file) {
     return content;
 }
 
-/// Drops the pages of a file from the memory, those that wait to be written after they were.
-void drop_pages(const std::filesystem::path& file) {
+/// Drops the pages of a file from the memory, those that wait to be written after they were. False where that was refused.
+bool drop_pages(const std::filesystem::path& file) {
     const base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
     demand(static_cast<bool>(fd), "the stream cannot be opened");
-    (void)::fsync(fd.get());
+    const bool written = ::fsync(fd.get()) == 0;
     demand(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "the pages stay in memory");
+    return written;
 }
 
 /// With a stream whose writer was killed in a sync that is refused: the disk lacks what was to be synced, and takes writes
@@ -123,7 +124,7 @@ int lose_power_after_a_refusal() {
 int find_the_pages_gone() {
     refusing_disk disk;
     const auto& file = disk.file;
-    drop_pages(file);
+    demand(drop_pages(file), "the pages stay in memory");
     {
         const auto to = must(writer::open(file, quiet));
         demand(to->recovery().found == recovery_report::state::process_died, "it is known how the writer ended");
@@ -173,7 +174,7 @@ int lose_the_header(unsigned refusals) {
     const auto end = dies.wait();
     demand(end.signalled && end.code == SIGKILL, "the writer was told of no refusal");
     demand(*persisted > entries, "nothing was persisted behind what the header says");
-    drop_pages(file);
+    (void)drop_pages(file);  // what is refused may have been stored again
     fs.refuse_writes(0);
     std::vector<std::string> expected;
     for (unsigned i = 0; i < *persisted; ++i)
