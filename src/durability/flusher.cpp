@@ -125,13 +125,14 @@ void flusher::doubt(std::vector<std::uint64_t> earlier, entry_check check) {
 result<void> flusher::store_again() noexcept {
     for (std::size_t i = 0; i < moved_.size(); ++i) {
         const auto& range = ranges_[i];
+        // Before they are read: a clean page may leave the memory in between, and would be stored as it once was.
+        if (!base::mutated(base::mutant::clean_pages_believed))
+            medium_.touch(range.offset, range.bytes);
         const std::uint64_t end = moved_[i].index < earlier_.size() ? earlier_[moved_[i].index] : 0;
         if (end > range.offset)
             if (auto fine = check_earlier_(moved_[i].index, {range.offset, std::min(range.bytes, end - range.offset)});
                 !fine)
                 return fine;
-        if (!base::mutated(base::mutant::clean_pages_believed))
-            medium_.touch(range.offset, range.bytes);
     }
     return {};
 }

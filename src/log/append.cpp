@@ -191,8 +191,10 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
     } else {
         write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
     }
-    if (!usable()) [[unlikely]]
+    if (!usable()) [[unlikely]] {
+        detail::take_back(hot.base + offset);
         return unusable();
+    }
     hot.next_timestamp = now + 1;
     commit(where.index(), end, now);
     return timestamp{now};
@@ -265,8 +267,14 @@ result<timestamp> writer::impl::append_batch(region where,
                     region->crc_seed);
         offset += format::entry_bytes(payloads[i].size());
     }
-    if (!usable()) [[unlikely]]
+    if (!usable()) [[unlikely]] {
+        offset = region->committed;
+        for (const auto& payload : payloads) {
+            detail::take_back(hot.base + offset);
+            offset += format::entry_bytes(payload.size());
+        }
         return unusable();
+    }
     hot.next_timestamp += payloads.size();
     commit(where.index(), offset, hot.next_timestamp - 1);
     return timestamp{hot.next_timestamp - 1};
@@ -312,6 +320,7 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
     own.now = how;
     std::uint64_t end = region->committed;
     std::uint64_t newest = base::load_relaxed(region->commit_line[1]);
+    const std::uint64_t finished = ring.first;
     while (ring.any_open()) {
         const auto& next = ring[ring.first];
         if (next.now == log::claim::state::open)
@@ -326,8 +335,11 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
         end = next.offset + format::entry_bytes(next.payload_bytes);
         ++ring.first;
     }
-    if (!usable()) [[unlikely]]
+    if (!usable()) [[unlikely]] {
+        while (ring.first != finished)
+            detail::take_back(hot.base + ring[--ring.first].offset);
         return unusable();
+    }
     region->limit = ring.any_open() ? 0 : region->end;
     if (end != region->committed)
         commit(where.index(), end, newest);

@@ -97,14 +97,10 @@ std::vector<medium::byte_range> metadata(const stream_file& file, const region_t
     return parts;
 }
 
-/// After the medium refused something, the kernel may call pages clean that never reached it. Stored again, they are dirty
-/// again, and the next sync speaks of them. A writer that died may have died of just that, before it could say so: then
-/// whatever it had not persisted is in doubt. There may be much of that; it is stored again when it is persisted.
-void doubt_clean_pages(const stream_file& file, const region_table& table, durability::flusher& flusher, trust row,
-                       bool refused, const std::vector<recovered_region>& regions) {
-    auto& medium = file.medium();
-    for (const auto& part : metadata(file, table))
-        medium.touch(part.offset, part.bytes);
+/// A writer that died may have died of a refused sync, before it could say so: then whatever it had not persisted is in
+/// doubt. There may be much of that; it is stored again when it is persisted.
+void doubt_entries(const stream_file& file, const region_table& table, durability::flusher& flusher, trust row,
+                   const std::vector<recovered_region>& regions) {
     std::vector<std::uint64_t> ends(table.slots());
     std::vector<earlier_entries> earlier(table.slots());
     for (const auto& region : regions) {
@@ -116,8 +112,6 @@ void doubt_clean_pages(const stream_file& file, const region_table& table, durab
         const auto epoch_bits = format::persisted_epoch_of(region.slot->persist.persisted);
         earlier[region.index] = {format::generation_of(region.slot->cold.state),
                                  format::recent_epoch(file.epoch(), epoch_bits).value_or(0)};
-        if (refused)
-            medium.touch(region.slot->cold.extent_offset, region.slot->cold.extent_bytes);
     }
     flusher.doubt(std::move(ends), [&file, &table, earlier](std::uint32_t index, medium::byte_range entries) {
         return check_earlier(file, table.slot(index), index, earlier[index], entries);
@@ -126,8 +120,20 @@ void doubt_clean_pages(const stream_file& file, const region_table& table, durab
 
 }  // namespace
 
-result<recovered_stream> recover(stream_file& file, const region_table& table, durability::flusher& flusher, trust row,
-                                 bool same_file) {
+result<void> store_metadata_again(const stream_file& file) {
+    file.medium().touch(0, file.superblock().data_offset);
+    region_table table;
+    if (auto done = table.refresh(file); !done)
+        return done;
+    for (const auto& part : metadata(file, table))
+        file.medium().touch(part.offset, part.bytes);
+    return {};
+}
+
+result<recovered_stream> recover(stream_file& file, const region_table& table, durability::flusher& flusher,
+                                 const last_writer& last) {
+    const auto row = last.row;
+    const bool same_file = last.same_file;
     recovered_stream all;
     all.report.found = row == trust::clean          ? recovery_report::state::clean
                        : row == trust::process_died ? recovery_report::state::process_died
@@ -146,6 +152,8 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
             return tl::unexpected(std::move(cold.error()));
         if (!*cold)
             continue;
+        if (last.in_doubt && last.refused)
+            file.medium().touch((*cold)->extent_offset, (*cold)->extent_bytes);
         auto judged = judge_region(file, slot, i, **cold, row, same_file, all.report);
         if (!judged)
             return tl::unexpected(std::move(judged.error()));
@@ -163,10 +171,8 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
                        file.name(), header.commit.timestamp, header.persist.timestamp);
     all.next_timestamp = given + 1;
 
-    const bool refused = (header.identity.medium_flags & format::medium_error_flag) != 0;
-    const bool doubted = !file.medium().flushes() && (refused || row != trust::clean || !same_file);
-    if (doubted)
-        doubt_clean_pages(file, table, flusher, row, refused, regions);
+    if (last.in_doubt)
+        doubt_entries(file, table, flusher, row, regions);
     // [P17] What the table says in memory is on the medium before anything is built on it. Pairs with [P18] in
     //       region_table.cpp. Without it: a process killed between a store and its flush leaves words that only this
     //       boot knows; blocks are reused, and after power loss two slots hold them.
@@ -197,12 +203,12 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     if (row == trust::rescan || (file.epoch() + 1) % persist_every_epochs == 0)
         if (auto done = flusher.persist_everything(); !done)
             return tl::unexpected(std::move(done.error()));
-    if (doubted) {
+    if (last.in_doubt) {
         for (const auto& part : metadata(file, table))
             if (auto fine = file.medium().check_written(part.offset, part.bytes); !fine)
                 return tl::unexpected(std::move(fine.error()));
         // Of a copy, or where some sync was refused, what lies before the persisted offsets need not be on the medium.
-        if (refused || !same_file)
+        if (last.refused || !same_file)
             if (auto done = file.medium().persist(0, file.stream_bytes()); !done)
                 return tl::unexpected(std::move(done.error()));
     }

@@ -19,11 +19,16 @@ struct recovered_stream {
     std::uint64_t next_timestamp = 1;  ///< above all that was ever given, committed or not
 };
 
+/// After the medium refused something, the kernel may call pages clean that never reached it. Stored again, they are dirty
+/// again, and the next sync speaks of them. Superblock, header and table, before anything in them is believed: a clean page
+/// may leave the memory between two looks. Errors: corrupt.
+[[nodiscard]] result<void> store_metadata_again(const stream_file& file);
+
 /// Stores what is trusted, zeroes what lies at each recovered end, and makes both durable. May be repeated after a
 /// crash anywhere in it. `table` is complete, `flusher` knows its slots. Errors: corrupt, unsupported_format, io.
 /// Nothing is stored before everything that can be refused was checked.
 [[nodiscard]] result<recovered_stream> recover(stream_file& file, const region_table& table,
-                                               durability::flusher& flusher, trust row, bool same_file);
+                                               durability::flusher& flusher, const last_writer& last);
 
 /// Makes an empty, live region of a slot whose place (extent, chain, flags, name) is stored and whose state word does
 /// not say "live" yet; durable when this returns. No entry will be older than `first_timestamp`, nor of an earlier

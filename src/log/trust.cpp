@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <cerrno>
+#include <utility>
 
 namespace pmemstream::log {
 
@@ -51,11 +52,23 @@ trust decide_trust(const format::identity_line& identity, const file_identity& n
     return holds ? trust::process_died : trust::rescan;
 }
 
-trust reconsider_trust(const stream_file& file, const region_table& table, const file_identity& now,
-                       trust row) noexcept {
+result<last_writer> look_at_last_writer(const stream_file& file) {
+    auto now = current_identity(file);
+    if (!now)
+        return tl::unexpected(std::move(now.error()));
+    const format::identity_line identity = file.header().identity;
+    last_writer last{.now = *now,
+                     .row = decide_trust(identity, *now),
+                     .same_file = is_same_file(identity, *now),
+                     .refused = (identity.medium_flags & format::medium_error_flag) != 0};
+    last.in_doubt = !file.medium().flushes() && (last.refused || last.row != trust::clean || !last.same_file);
+    return last;
+}
+
+trust reconsider_trust(const stream_file& file, const region_table& table, const last_writer& last) noexcept {
     const auto& header = file.header();
-    if (row != trust::clean || is_same_file(header.identity, now))
-        return row;
+    if (last.row != trust::clean || last.same_file)
+        return last.row;
     bool agrees = header.commit.timestamp == header.persist.timestamp;
     for (std::uint32_t i = 0; i < table.slots(); ++i) {
         const auto& slot = table.slot(i);
@@ -63,7 +76,7 @@ trust reconsider_trust(const stream_file& file, const region_table& table, const
             agrees = agrees && slot.commit.timestamp == slot.persist.timestamp &&
                      format::persisted_word(slot.commit.commit_offset, file.epoch()) == slot.persist.persisted;
     }
-    return agrees ? row : trust::rescan;
+    return agrees ? last.row : trust::rescan;
 }
 
 }  // namespace pmemstream::log

@@ -34,9 +34,20 @@ enum class trust : std::uint8_t {
 [[nodiscard]] bool is_same_file(const format::identity_line& identity, const file_identity& now) noexcept;
 inline constexpr std::uint64_t foreign_epochs = 64;
 
+/// What the header says of the last writer. Read once, for its page may leave the memory.
+struct last_writer {
+    file_identity now;
+    trust row = trust::rescan;
+    bool same_file = true;
+    bool refused = false;   ///< a medium error was noted
+    bool in_doubt = false;  ///< pages that the kernel calls clean may never have reached the medium
+};
+/// Errors: io.
+[[nodiscard]] result<last_writer> look_at_last_writer(const stream_file& file);
+
 /// What decide_trust() cannot see: a copy of which one part was made before a writer opened the stream and the rest
 /// after that says that it is clean, and is not. Only of another file than the one that was closed is that believed.
-[[nodiscard]] trust reconsider_trust(const stream_file& file, const region_table& table, const file_identity& now,
-                                     trust row) noexcept;
+[[nodiscard]] trust reconsider_trust(const stream_file& file, const region_table& table,
+                                     const last_writer& last) noexcept;
 
 }  // namespace pmemstream::log

@@ -74,17 +74,23 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
     }
     lock = std::move(*taken);
     base::die_at(base::kill_point::open_locked);
+    if (auto done = check_space(*file); !done)
+        return done;
+    const auto last = log::look_at_last_writer(*file);
+    if (!last)
+        return tl::unexpected(last.error());
+    if (last->in_doubt)
+        if (auto done = log::store_metadata_again(*file); !done)
+            return done;
     if (auto done = table.refresh(*file); !done)
         return done;
     flusher.emplace(file->medium(), file->header(), *trouble);
     flusher->use(slots_of_table());
-    if (auto done = check_space(*file); !done)
-        return done;
     auto computed = log::compute_free_space(*file, table);
     if (!computed)
         return tl::unexpected(std::move(computed.error()));
     space = std::move(*computed);
-    if (auto done = note_medium(take_over()); !done)
+    if (auto done = note_medium(take_over(*last)); !done)
         return done;
     control_wanted = !options.without_control;
     control_mode = options.control_mode.value_or(file->file_mode() & 0666);
@@ -116,40 +122,37 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
 
 /// The order of steps that lets an opening be cut short anywhere: offsets, then epoch and whose they are. Of a copy the epoch
 /// first: as long as that is not durable, the next opening has to see that it is one.
-result<void> writer::impl::take_over() {
-    auto now = log::current_identity(*file);
-    if (!now)
-        return tl::unexpected(std::move(now.error()));
+result<void> writer::impl::take_over(log::last_writer last) {
+    const auto& now = last.now;
     auto& identity = file->header().identity;
     if (file->epoch() + log::foreign_epochs > format::epoch_max)
         return failure(errc::exhausted, "{}: was opened for writing {} times, which is the most", file->name(),
                        format::epoch_max);
     flusher->set_epoch(file->epoch());
-    const auto row = log::reconsider_trust(*file, table, *now, log::decide_trust(identity, *now));
-    const bool same_file = log::is_same_file(identity, *now);
+    last.row = log::reconsider_trust(*file, table, last);
     if (base::mutated(base::mutant::identity_first)) {
-        identity.boot_id = now->boot_id;
-        identity.st_dev = now->device;
-        identity.st_ino = now->inode;
+        identity.boot_id = now.boot_id;
+        identity.st_dev = now.device;
+        identity.st_ino = now.inode;
     }
-    auto recovered = log::recover(*file, table, *flusher, row, same_file);
+    auto recovered = log::recover(*file, table, *flusher, last);
     if (!recovered)
         return tl::unexpected(std::move(recovered.error()));
     report = recovered->report;
 
     // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
     //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
-    epoch = file->epoch() + (same_file ? 1 : log::foreign_epochs);
+    epoch = file->epoch() + (last.same_file ? 1 : log::foreign_epochs);
     store_release(identity.epoch, format::epoch_word(epoch));
-    if (!same_file && !base::mutated(base::mutant::epoch_not_durable))
+    if (!last.same_file && !base::mutated(base::mutant::epoch_not_durable))
         if (auto done = file->persist(identity); !done)
             return done;
     base::die_at(base::kill_point::open_epoch_stored);
     // [P11] Recovered offsets are durable before boot id and file say that they are this boot's and this file's. Pairs
     //       with [P12] in trust.cpp. Without it: after a crash here the offsets of a copy pass for ours.
-    identity.boot_id = now->boot_id;
-    identity.st_dev = now->device;
-    identity.st_ino = now->inode;
+    identity.boot_id = now.boot_id;
+    identity.st_dev = now.device;
+    identity.st_ino = now.inode;
     const auto sync_by = file->medium().synced_by();
     const std::uint32_t synced = sync_by ? static_cast<std::uint32_t>(*sync_by) + 1 : 0;
     identity.medium_flags = (file->medium().granularity_forced() ? format::medium_forced_flag : 0) |

@@ -9,6 +9,7 @@
 #include "src/log/housekeeper.hpp"
 #include "src/log/region_table.hpp"
 #include "src/log/stream_file.hpp"
+#include "src/log/trust.hpp"
 
 #include <pmemstream/detail/append.hpp>
 #include <pmemstream/writer.hpp>
@@ -84,7 +85,7 @@ struct writer::impl {
     [[nodiscard]] result<void> open(const std::filesystem::path& path, const writer_options& options);
     [[nodiscard]] result<void> close();
     [[nodiscard]] result<void> close_in_order();
-    [[nodiscard]] result<void> take_over();
+    [[nodiscard]] result<void> take_over(log::last_writer last);
     [[nodiscard]] result<void> note_medium(result<void> done);
     [[nodiscard]] result<void> make_control_file();
     void note_control(result<void> made);

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <mutex>
 
@@ -18,6 +19,12 @@ namespace pmemstream::medium {
 
 namespace {
 constexpr std::uint64_t page_bytes = 4096;
+
+/// Of a question for extents: the file system keeps no such record, or somebody (a filter of system calls) lets nobody ask.
+bool tells_nobody(int code) noexcept {
+    constexpr std::array answers{EOPNOTSUPP, ENOTTY, EBADR, ENOSYS, EPERM, EACCES};
+    return std::ranges::find(answers, code) != answers.end();
+}
 }  // namespace
 
 result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, access mode, std::string file,
@@ -134,8 +141,8 @@ int mapping::list_unwritten(std::uint64_t offset, std::uint64_t bytes, bool sett
         int code = seam_extents(*this, from);
         if (code == 0 && ::ioctl(fd_, FS_IOC_FIEMAP, &map) != 0)
             code = errno;
-        if (code == EOPNOTSUPP || code == ENOTTY || code == EBADR)
-            return 0;  // it keeps no such record, or tells nobody
+        if (tells_nobody(code))
+            return 0;
         if (code != 0)
             return code;
         if (map.fm_mapped_extents == 0)

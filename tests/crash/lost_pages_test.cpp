@@ -1,9 +1,15 @@
 #include "tests/crash/dead_stream.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/forced_cache_lines.hpp"
+
+#include <pmemstream/fault_guard.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -102,6 +108,96 @@ TEST_CASE("a persisted offset ahead of the commit offset counts") {
     CHECK(to->recovery().entries_recovered == 1);
     CHECK(content(stream) == texts{"a", "b", "c"});
     CHECK(to_uint(must(to->append(must(to->find("r")), bytes_of("d"), horizon::persisted))) == 4);
+}
+
+TEST_CASE("which of the rules holds is the last writer's medium to say, not the next one's") {
+    const auto dies = [](const dead_stream& stream) {
+        stream.dies_after([](writer& to) {
+            const region where = must(to.allocate(2000, "r"));
+            for (const char* text : {"a", "b", "c"})
+                must(to.append(where, bytes_of(text)));
+        });
+        poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
+        poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
+        poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    };
+    SUBCASE("pages, then cache lines") {
+        dead_stream stream;
+        dies(stream);
+        const forced_cache_lines forced;
+        CHECK(stream.write()->recovery().entries_recovered == 2);
+        CHECK(content(stream) == texts{"a", "b", "c"});
+    }
+    SUBCASE("cache lines, then pages") {
+        dead_stream stream;
+        {
+            const forced_cache_lines forced;
+            dies(stream);
+        }
+        CHECK(stream.write()->recovery().entries_recovered == 0);
+        CHECK(content(stream) == texts{"a"});
+    }
+}
+
+/// Cuts the file short while `use` runs, so that what lies behind `left_bytes` faults.
+template <class Use>
+void without_the_end(const std::filesystem::path& file, std::uint64_t left_bytes, const Use& use) {
+    const auto bytes = std::filesystem::file_size(file);
+    std::filesystem::resize_file(file, left_bytes);
+    use();
+    std::filesystem::resize_file(file, bytes);
+}
+
+TEST_CASE("an append that was refused because the mapping had faulted is not there afterwards") {
+    for (const std::size_t bytes : {8u, 200u, 300u, 20'000u}) {
+        CAPTURE(bytes);
+        const dead_stream stream(1 << 20, 4096);
+        stream.dies_after([&](writer& to) {
+            must(install_fault_guard());
+            const region where = must(to.allocate(100'000, "r")), behind = must(to.allocate(400'000, "behind"));
+            must(to.append(where, bytes_of("good")));
+            without_the_end(stream.file, 150'000, [&] {
+                demand(code_of(to.append(behind, bytes_of(std::string(300'000, 'x')))) == "io", "the mapping faults");
+            });
+            demand(code_of(to.append(where, bytes_of(std::string(bytes, 'x')))) == "io", "and is not used any more");
+        });
+        const auto to = stream.write();
+        CHECK(to->recovery().entries_recovered == 0);
+        CHECK(content(stream) == texts{"good"});
+        CHECK(content(stream, "behind").empty());
+    }
+}
+
+TEST_CASE("neither are reservations, nor a batch") {
+    for (const bool batch : {false, true}) {
+        CAPTURE(batch);
+        const dead_stream stream(1 << 20, 4096);
+        stream.dies_after([&](writer& to) {
+            must(install_fault_guard());
+            const region where = must(to.allocate(600'000, "r"));
+            must(to.append(where, bytes_of("good")));
+            if (batch) {
+                // What the file has in its place is zeros as well.
+                const std::string zeros(300'000, '\0');
+                const std::vector<std::span<const std::byte>> payloads = {bytes_of("one"), bytes_of(zeros)};
+                without_the_end(stream.file, 150'000, [&] {
+                    demand(code_of(to.append_batch(where, payloads)) == "io", "the mapping faults");
+                });
+                return;
+            }
+            auto first = must(to.reserve(where, 8)), second = must(to.reserve(where, 300'000)),
+                 third = must(to.reserve(where, 8));
+            must(to.publish(std::move(second)));
+            must(to.publish(std::move(third)));
+            // All three are whole when the header of the third faults.
+            without_the_end(stream.file, 150'000,
+                            [&] { demand(code_of(to.publish(std::move(first))) == "io", "the mapping faults"); });
+        });
+        const auto to = stream.write();
+        CHECK(to->recovery().entries_recovered == 0);
+        CHECK(to->recovery().regions_cut == 0);
+        CHECK(content(stream) == texts{"good"});
+    }
 }
 
 }  // namespace

@@ -185,6 +185,30 @@ TEST_CASE("what is synced after a refusal, and the file system knows nothing of,
     CHECK(texts_in(stream.read(), must(stream.read().find("r"))) == std::vector<std::string>{"1", "2"});
 }
 
+TEST_CASE("a file system that nobody may ask is believed") {
+    for (const int answer : {EOPNOTSUPP, ENOTTY, ENOSYS, EPERM, EACCES}) {
+        CAPTURE(answer);
+        small_stream stream;
+        child dying([&]() -> int {
+            const auto to = stream.write();
+            must(to->append(must(to->allocate(1000, "r")), bytes_of("1")));
+            ::_exit(0);
+        });
+        CHECK(dying.wait().code == 0);
+        struct silent : medium::observer {
+            int answer;
+            unsigned asked = 0;
+            explicit silent(int error) : answer(error) { medium::observing = this; }
+            ~silent() override { medium::observing = nullptr; }
+            int extents(const medium::mapping&, std::uint64_t) override { return ++asked, answer; }
+        } medium(answer);
+        const auto to = stream.write();
+        CHECK(medium.asked > 0);
+        must(to->persist());
+        CHECK(to->persisted() == timestamp{1});
+    }
+}
+
 TEST_CASE("a merged cursor is rung for when the newest entries became persisted by being freed") {
     const forced_cache_lines forced;
     small_stream stream;

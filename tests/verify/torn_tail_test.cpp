@@ -101,18 +101,56 @@ TEST_CASE(
 }
 
 TEST_CASE("where that is torn the next writer cuts, and verify says so if something whole lies behind") {
-    const half_persisted stream;
-    poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 25));
-    flip(stream.file, stream.entry_at(0, 30) + 17);
-    const auto got = verified(stream.file, 0);
-    const auto& region = got["regions"][0];
-    CHECK(got["verdict"] == "torn_tail");
-    CHECK(region["recovered_entries"] == 5);
-    CHECK(region["judged_end"] == stream.entry_at(0, 30));
-    CHECK(region["whole_entry_behind"] == stream.entry_at(0, 31));
-    const auto to = stream.write();
-    CHECK(to->recovery().entries_recovered == 5);
-    CHECK(to->recovery().regions_cut_before_whole_entries == 1);
+    for (const bool all_lines_are_old : {false, true}) {
+        CAPTURE(all_lines_are_old);
+        const half_persisted stream;
+        poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 25));
+        if (all_lines_are_old) {
+            poke(stream.file, stream.commit_timestamp(0), std::uint64_t{25});
+            poke(stream.file, stream.stream_timestamp, std::uint64_t{25});
+        }
+        flip(stream.file, stream.entry_at(0, 30) + 17);
+        const auto got = verified(stream.file, 0);
+        const auto& region = got["regions"][0];
+        CHECK(got["verdict"] == "torn_tail");
+        CHECK(region["recovered_entries"] == 5);
+        CHECK(region["judged_end"] == stream.entry_at(0, 30));
+        CHECK(region["whole_entry_behind"] == stream.entry_at(0, 31));
+        const auto to = stream.write();
+        CHECK(to->recovery().entries_recovered == 5);
+        CHECK(to->recovery().regions_cut_before_whole_entries == 1);
+    }
+}
+
+TEST_CASE("of a commit offset before the persisted one, left in pages, verify says what the next writer makes of it") {
+    for (const std::uint64_t torn : {17u, 25u, 40u}) {
+        CAPTURE(torn);
+        half_persisted stream;
+        stream.dies_after([](writer& to) {
+            must(to.persist());
+            must(to.append(must(to.find("a")), bytes_of("commit")));
+        });
+        // Nobody can have them torn but the medium, and what is persisted is never cut.
+        const bool damaged = torn < 40;
+        flip(stream.file, stream.entry_at(0, torn) + 17);
+        poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 30));
+        poke(stream.file, stream.commit_timestamp(0), std::uint64_t{30});  // the header's are in a sector of their own
+        const auto got = verified(stream.file, damaged ? 3 : 0);
+        const auto& region = got["regions"][0];
+        CHECK(got["state"] == "process_died");
+        CHECK(got["findings"].size() == (damaged ? 1 : 0));
+        CHECK(region["entries"] == 40);
+        CHECK(region["recovered_entries"] == (damaged ? 1 : 0));
+        CHECK(region["judged_end"] == stream.entry_at(0, damaged ? 41 : 40));
+        // Until a writer has opened it, a reader does not know what to make of it.
+        CHECK(code_of(stream.read().describe(must(stream.read().find("a")))) == "corrupt");
+        CHECK(run({inspect_tool, "salvage", stream.file, stream.dir / "saved"}).status() == (damaged ? 3 : 0));
+        CHECK(verified(stream.dir / "saved", 0)["totals"]["entries"] == 40);
+        const auto to = stream.write();
+        CHECK(to->recovery().found == recovery_report::state::process_died);
+        CHECK(to->recovery().entries_recovered == region["recovered_entries"]);
+        CHECK(to_uint(must(to->describe(must(to->find("a")))).committed_end) == region["judged_end"]);
+    }
 }
 
 TEST_CASE("damage before the persisted offset is corruption, whatever the header says, and others go on") {

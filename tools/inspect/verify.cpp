@@ -152,7 +152,7 @@ void print_region(const region_summary& region, output& out) {
 }
 
 void print_recovery(const region_summary& region, stream_state state, output& out) {
-    const bool to_commit = commit_offsets_hold(state);
+    const bool to_commit = commit_offsets_hold(state) && region.committed_end >= region.persisted_end;
     if (region.recovered_entries > 0)
         out.print("note: region {}: the next writer finds {} entries behind the {} offset {}\n",
                   printable(label_text(region.label)), region.recovered_entries, to_commit ? "commit" : "persisted",

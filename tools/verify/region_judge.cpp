@@ -14,7 +14,7 @@ constexpr const char* advice_entry =
 
 std::uint64_t trusted_end(const snapshot& seen, const slot_view& view) {
     // Where the two differ after a clean close, that is a finding by itself.
-    return commit_offsets_hold(seen.state) && seen.state != stream_state::clean
+    return commit_offsets_hold(seen.state) && seen.state != stream_state::clean && !seen.rescans(view.slot)
                ? view.slot.commit.commit_offset
                : format::persisted_offset_of(view.slot.persist.persisted);
 }
@@ -24,9 +24,8 @@ walk_place place_of(const snapshot& seen, const slot_view& view) {
             .end = trusted_end(seen, view),
             .crc_seed = format::entry_crc_seed(seen.superblock.uuid, view.generation()),
             .first_timestamp = view.slot.cold.first_timestamp,
-            .timestamp_max = seen.state == stream_state::rescan || seen.state == stream_state::unknown
-                                 ? format::timestamp_max
-                                 : seen.newest,
+            .timestamp_max =
+                seen.judges_tails() || seen.state == stream_state::unknown ? format::timestamp_max : seen.newest,
             .epoch = seen.epoch,
             .persisted = seen.persisted_of(view.slot).value_or(persisted_place{})};
 }
@@ -130,7 +129,7 @@ void region_judge::finish() {
         return;
     finished_ = true;
     look_at_persisted_offset();
-    const bool to_commit_offset = commit_offsets_hold(seen_.state);
+    const bool to_commit_offset = commit_offsets_hold(seen_.state) && !seen_.rescans(view_.slot);
     if (in_batch_ && to_commit_offset)
         add("batch", walk_.end(), "the commit offset lies inside a batch", advice_entry);
     const auto newest = view_.slot.commit.timestamp;
@@ -145,7 +144,7 @@ void region_judge::judge_tail() {
     // A persisted word whose epoch cannot be is a finding; no writer opens the stream then.
     if (is_gone() || !seen_.judges_tails() || !seen_.persisted_of(view_.slot))
         return;
-    const bool rescans = seen_.state == stream_state::rescan;
+    const bool rescans = seen_.rescans(view_.slot);
     const std::uint64_t last = summary_.last_timestamp;
     auto behind = place_;
     behind.begin = place_.end;

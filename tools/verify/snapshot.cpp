@@ -9,6 +9,7 @@
 #include <map>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 
 namespace pmemstream::tools {
 
@@ -197,8 +198,11 @@ private:
         const auto& [cold, commit, persist] = view.slot;
         const std::uint64_t line = view.offset + offsetof(format::region_slot, commit);
         const std::uint64_t persisted = format::persisted_offset_of(persist.persisted);
-        const auto fine = format::check_offsets(any_moment() ? persisted : commit.commit_offset, persisted, cold,
-                                                view.index, from_.name());
+        const bool rescans = seen_.rescans(view.slot);
+        const auto [last, first] = any_moment() ? std::pair(persisted, persisted)
+                                   : rescans    ? std::pair(persisted, commit.commit_offset)
+                                                : std::pair(commit.commit_offset, persisted);
+        const auto fine = format::check_offsets(last, first, cold, view.index, from_.name());
         if (!fine) {
             add("offsets", line, fine.error(), view.label());
             return false;
@@ -218,8 +222,8 @@ private:
                 fmt::format("region slot {}: its persisted word is of an epoch ({} modulo 256) after the header's, {}",
                             view.index, epoch_bits, *seen_.epoch),
                 view.label());
-        if (!any_moment() &&
-            ((!clean && persist.timestamp > commit.timestamp) || commit.timestamp > format::timestamp_max))
+        if (!any_moment() && ((!clean && !seen_.judges_tails() && persist.timestamp > commit.timestamp) ||
+                              commit.timestamp > format::timestamp_max))
             add("offsets", line + offsetof(format::slot_commit_line, timestamp),
                 fmt::format("region slot {}: committed timestamp {}, persisted timestamp {}", view.index,
                             commit.timestamp, persist.timestamp),

@@ -51,6 +51,12 @@ struct snapshot {
     [[nodiscard]] bool judges_tails() const noexcept {
         return state == stream_state::rescan || (state == stream_state::process_died && format::wrote_pages(identity));
     }
+    /// Whether it goes by a region's persisted offset: not only in a rescan, but also where what the last writer left in pages
+    /// is of two moments, the commit offset of the earlier.
+    [[nodiscard]] bool rescans(const format::region_slot& slot) const noexcept {
+        return state == stream_state::rescan ||
+               (judges_tails() && format::persisted_offset_of(slot.persist.persisted) > slot.commit.commit_offset);
+    }
     /// Nothing where its epoch cannot be.
     [[nodiscard]] std::optional<persisted_place> persisted_of(const format::region_slot& slot) const noexcept;
 };

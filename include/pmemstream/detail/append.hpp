@@ -90,6 +90,12 @@ template <bool Fenced = false>
     return (flag(stream) | flag(stream + door_offset)) != 0;
 }
 
+/// Of an entry that is whole and will not be committed: where pages are synced, the next writer may believe what lies
+/// behind the commit offset of one that died.
+inline void take_back(std::byte* entry) noexcept {
+    std::memset(entry, 0, entry_header_bytes);
+}
+
 #if defined(__x86_64__)
 /// The last `bytes` (1 … 7) bytes of a payload of `payload_bytes`, zeros behind them. Never reads outside the payload.
 [[nodiscard, gnu::always_inline]] inline std::uint64_t load_tail(const std::byte* payload, std::size_t payload_bytes,
@@ -131,8 +137,10 @@ template <class Copy>
     std::memcpy(entry + 8, &meta, sizeof meta);
     // The very stores above may have met a page that is gone.
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]]
+    if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]] {
+        take_back(entry);
         return false;
+    }
     state.next_timestamp = now + 1;
     store_commit(state, to, end, now, now);
     return true;
