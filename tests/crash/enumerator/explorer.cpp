@@ -96,7 +96,7 @@ void explorer::lose_power(const point& at, lossy_medium& medium, const promise_w
                           if (!uncounted_.contains(hash) && counted_.insert(hash).second)
                               ++counts_.images;
                           check(*check_file_, content, model, crash::power_lost);
-                          if (at.event >= at.of->opened && chance(limits.lost_pages)) {
+                          if (chance(limits.lost_pages)) {
                               ++counts_.lost_pages;
                               check(*files_[at.depth], content, model, crash::pages_lost);
                           }
