@@ -128,6 +128,8 @@ result<void> flusher::store_again() noexcept {
         // Before they are read: a clean page may leave the memory in between, and would be stored as it once was.
         if (!base::mutated(base::mutant::clean_pages_believed))
             medium_.touch(range.offset, range.bytes);
+        if (auto fine = check_usable(); !fine)
+            return fine;
         const std::uint64_t end = moved_[i].index < earlier_.size() ? earlier_[moved_[i].index] : 0;
         if (end > range.offset)
             if (auto fine = check_earlier_(moved_[i].index, {range.offset, std::min(range.bytes, end - range.offset)});
@@ -159,7 +161,11 @@ result<void> flusher::check_usable() const noexcept {
     if (failed_.load(std::memory_order_acquire))
         return tl::unexpected(*failure());
     if ((base::trouble::load(trouble_) & ~base::trouble::closed) != 0)
-        return base::failure(errc::io, "part of the mapping is lost, or this is a forked child: nothing is persisted");
+        return base::failure(
+            errc::io,
+            "part of the mapping is lost (the file was truncated, or the medium cannot read it), or "
+            "this is a forked child: nothing is persisted. What can be read can be salvaged to another "
+            "file");
     return {};
 }
 

@@ -160,9 +160,12 @@ std::uint32_t writer::impl::copy_past_caches(std::uint64_t offset, std::span<con
 
 result<timestamp> writer::impl::append(region where, std::span<const std::byte> payload,
                                        medium::byte_range* past_caches) noexcept {
-    if (!usable()) [[unlikely]]
-        return unusable();
     auto* const region = find_open(where);
+    if (!usable()) [[unlikely]] {
+        if (region != nullptr)
+            take_back(region->committed);
+        return unusable();
+    }
     if (region == nullptr) [[unlikely]]
         return gone(where);
     if (region->limit == 0) [[unlikely]]
@@ -192,7 +195,7 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
         write_entry(hot.base + offset, payload, epoch, now | hot.epoch_bits, offset, region->crc_seed);
     }
     if (!usable()) [[unlikely]] {
-        detail::take_back(hot.base + offset);
+        take_back(offset);
         return unusable();
     }
     hot.next_timestamp = now + 1;
@@ -270,7 +273,7 @@ result<timestamp> writer::impl::append_batch(region where,
     if (!usable()) [[unlikely]] {
         offset = region->committed;
         for (const auto& payload : payloads) {
-            detail::take_back(hot.base + offset);
+            take_back(offset);
             offset += format::entry_bytes(payload.size());
         }
         return unusable();
@@ -337,13 +340,13 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
     }
     if (!usable()) [[unlikely]] {
         while (ring.first != finished)
-            detail::take_back(hot.base + ring[--ring.first].offset);
+            take_back(ring[--ring.first].offset);
         return unusable();
     }
     region->limit = ring.any_open() ? 0 : region->end;
     if (end != region->committed)
         commit(where.index(), end, newest);
-    if (ring.any_open() && hot.next_timestamp > format::timestamp_max) [[unlikely]]
+    if (ring.first <= number && hot.next_timestamp > format::timestamp_max) [[unlikely]]
         return refuse_timestamps(*file);
     return timestamp{newest};
 }

@@ -33,6 +33,7 @@ result<recovered_region> judge_clean(const stream_file& file, format::region_slo
         return tl::unexpected(std::move(info.error()));
     return recovered_region{.slot = &slot,
                             .end_of_region = cold.extent_offset + cold.extent_bytes,
+                            .trusted = slot.commit.commit_offset,
                             .end = slot.commit.commit_offset,
                             .timestamp = slot.commit.timestamp,
                             .given = slot.commit.timestamp};
@@ -66,6 +67,7 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
     const std::uint64_t timestamp = std::max(scanned.timestamp, slot.persist.timestamp);
     return recovered_region{.slot = &slot,
                             .end_of_region = cold.extent_offset + cold.extent_bytes,
+                            .trusted = persisted,
                             .end = scanned.end,
                             .timestamp = timestamp,
                             .given = timestamp};

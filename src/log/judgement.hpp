@@ -17,6 +17,7 @@ struct recovered_region {
     format::region_slot* slot = nullptr;
     std::uint32_t index = 0;
     std::uint64_t end_of_region = 0;
+    std::uint64_t trusted = 0;  ///< the entries from there to `end` were found
     std::uint64_t end = 0;
     std::uint64_t timestamp = 0;
     std::uint64_t given = 0;  ///< no timestamp in the region, committed or not, was greater

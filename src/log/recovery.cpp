@@ -15,6 +15,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace pmemstream::log {
@@ -26,15 +28,35 @@ using base::store_release;
 
 namespace {
 
-/// All segments. What else a dead writer left dirty is nobody's to wait for.
-result<void> persist_table(const stream_file& file, const region_table& table) {
+/// All segments, as far as they have slots.
+std::vector<medium::byte_range> ranges_of(const stream_file& file, const region_table& table) {
     std::vector<medium::byte_range> ranges;
     for (const auto& segment : table.segments()) {
         const std::uint64_t slots = file.at<format::segment_header>(segment.offset).slots;
         const std::uint64_t bytes = sizeof(format::segment_header) + slots * sizeof(format::region_slot);
         ranges.push_back({segment.offset, std::min(bytes, segment.bytes)});
     }
-    return file.medium().persist(ranges, medium::elsewhere::dirty);
+    return ranges;
+}
+
+/// What else a dead writer left dirty is nobody's to wait for.
+result<void> persist_table(const stream_file& file, const region_table& table) {
+    return file.medium().persist(ranges_of(file, table), medium::elsewhere::dirty);
+}
+
+/// No CRC covers what fills an entry up to a multiple of 8. Where the end of a payload is as it was before, so is that.
+void zero_padding(const stream_file& file, const recovered_region& region) {
+    std::uint64_t next = region.trusted;
+    for (std::uint64_t offset = next; offset < region.end; offset = next) {
+        const format::entry_header header = file.at<format::entry_header>(offset);
+        next += format::entry_bytes(header.payload_bytes);
+        const std::uint64_t payload_end = offset + sizeof header + header.payload_bytes;
+        if (next > region.end || (header.meta & format::entry_meta::filler_bit) != 0)
+            continue;
+        for (std::byte& padding : std::span(file.bytes_at(payload_end), next - payload_end))
+            if (padding != std::byte{0})
+                padding = std::byte{0};
+    }
 }
 
 /// Ends each region where it was judged to end: an entry that was cut once never comes back.
@@ -43,6 +65,7 @@ result<void> settle_regions(stream_file& file, const std::vector<recovered_regio
     for (const auto& region : regions) {
         if (region.clearing)
             continue;
+        zero_padding(file, region);
         const std::uint64_t zeroed =
             std::min<std::uint64_t>(sizeof(format::entry_header), region.end_of_region - region.end);
         if (!base::mutated(base::mutant::end_not_zeroed))
@@ -91,9 +114,8 @@ result<void> check_earlier(const stream_file& file, const format::region_slot& s
 
 /// Superblock, header and all of the table.
 std::vector<medium::byte_range> metadata(const stream_file& file, const region_table& table) {
-    std::vector<medium::byte_range> parts{{0, file.superblock().data_offset}};
-    for (std::size_t i = 1; i < table.segments().size(); ++i)
-        parts.push_back({table.segments()[i].offset, table.segments()[i].bytes});
+    auto parts = ranges_of(file, table);
+    parts.front() = {0, parts.front().offset + parts.front().bytes};
     return parts;
 }
 
@@ -118,10 +140,29 @@ void doubt_entries(const stream_file& file, const region_table& table, durabilit
     });
 }
 
+/// judge_region(); after a medium error what it reads is stored again first, as far as entries reach.
+result<recovered_region> judge(const stream_file& file, format::region_slot& slot, std::uint32_t index,
+                               const format::slot_cold& cold, const last_writer& last, recovery_report& report) {
+    std::uint64_t end = std::max<std::uint64_t>(load_relaxed(slot.commit.commit_offset),
+                                                format::persisted_offset_of(load_relaxed(slot.persist.persisted)));
+    for (std::uint64_t stored = cold.extent_offset;;) {
+        end = std::clamp(end, stored, cold.extent_offset + cold.extent_bytes);
+        if (last.in_doubt && last.refused)
+            file.medium().touch(stored, end - stored);
+        auto found = report;
+        auto judged = judge_region(file, slot, index, cold, last.row, last.same_file, found);
+        if (!judged || judged->end <= end || !last.refused) {
+            report = found;
+            return judged;
+        }
+        stored = std::exchange(end, judged->end);
+    }
+}
+
 }  // namespace
 
 result<void> store_metadata_again(const stream_file& file) {
-    file.medium().touch(0, file.superblock().data_offset);
+    file.medium().touch(0, format::first_slots_offset);
     region_table table;
     if (auto done = table.refresh(file); !done)
         return done;
@@ -152,9 +193,7 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
             return tl::unexpected(std::move(cold.error()));
         if (!*cold)
             continue;
-        if (last.in_doubt && last.refused)
-            file.medium().touch((*cold)->extent_offset, (*cold)->extent_bytes);
-        auto judged = judge_region(file, slot, i, **cold, row, same_file, all.report);
+        auto judged = judge(file, slot, i, **cold, last, all.report);
         if (!judged)
             return tl::unexpected(std::move(judged.error()));
         committed = std::max(committed, judged->timestamp);
@@ -176,6 +215,8 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     // [P17] What the table says in memory is on the medium before anything is built on it. Pairs with [P18] in
     //       region_table.cpp. Without it: a process killed between a store and its flush leaves words that only this
     //       boot knows; blocks are reused, and after power loss two slots hold them.
+    // It is refused where the fault guard has put zeros into the mapping, so that no region is ended by those: another
+    // opening may be able to read what is below them.
     if (!base::mutated(base::mutant::table_not_flushed))
         if (auto done = persist_table(file, table); !done)
             return tl::unexpected(std::move(done.error()));

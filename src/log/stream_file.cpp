@@ -112,6 +112,14 @@ bool stream_file::is_cut_short() noexcept {
     return true;
 }
 
+void stream_file::store_zeros(std::uint64_t offset, std::size_t bytes) const noexcept {
+    static constexpr std::array<std::byte, 64> zeros{};
+    struct stat st {};
+    if (!backing_.is_device && (::fstat(fd(), &st) != 0 || static_cast<std::uint64_t>(st.st_size) < offset + bytes))
+        return;
+    (void)::pwrite(fd(), zeros.data(), std::min(bytes, zeros.size()), static_cast<off_t>(offset));
+}
+
 tl::unexpected<error> stream_file::lost() const {
     return failure(errc::io, "{}: part of the mapping is lost (the file was truncated, or the medium failed)", name_);
 }

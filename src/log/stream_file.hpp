@@ -84,6 +84,8 @@ public:
             return lost();
         return answer;
     }
+    /// In the file itself, whatever took the mapping's place; not behind its end. Errors: none that anybody could help.
+    void store_zeros(std::uint64_t offset, std::size_t bytes) const noexcept;
     /// Makes a struct in the mapping durable.
     template <class T>
     [[nodiscard]] result<void> persist(const T& in_mapping) const noexcept {

@@ -5,6 +5,7 @@
 #include "src/base/trouble.hpp"
 #include "src/durability/flusher.hpp"
 #include "src/durability/preparer.hpp"
+#include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
 #include "src/log/housekeeper.hpp"
 #include "src/log/region_table.hpp"
@@ -114,6 +115,12 @@ struct writer::impl {
     void announce_too_early(std::uint32_t index, std::uint64_t end) noexcept;
     /// A payload that is not short, in the usual case; false where nothing was done.
     [[nodiscard]] bool append_long(region where, std::span<const std::byte> payload) noexcept;
+    /// Of an entry that is whole and will not be committed: where pages are synced, the next writer may believe what lies
+    /// behind the commit offset of one that died. Nothing where the file may be another writer's by now.
+    void take_back(std::uint64_t entry) const noexcept {
+        if (base::trouble::load(*trouble) == base::trouble::faulted)
+            file->store_zeros(entry, sizeof(format::entry_header));
+    }
     /// `past_caches`: where the payload may go to the medium directly, and which of its bytes did; null: nowhere.
     [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload,
                                            medium::byte_range* past_caches = nullptr) noexcept;

@@ -73,22 +73,24 @@ void mapping::copy_past_caches(std::uint64_t offset, const void* from, std::size
 result<void> mapping::persist(std::uint64_t offset, std::uint64_t bytes) noexcept {
     if (bytes == 0)
         return {};
-    if (flushes()) {
-        flush(offset, bytes);
-        drain();
-        return {};
-    }
     const range one{offset, bytes};
-    return sync({&one, 1});
+    return persist({&one, 1}, elsewhere::clean);
 }
 
 result<void> mapping::persist(std::span<const range> ranges, elsewhere rest) noexcept {
-    if (!flushes())
-        return sync(ranges, rest);
-    for (const auto& range : ranges)
-        flush(range.offset, range.bytes);
-    if (!ranges.empty())
-        drain();
+    if (!flushes()) {
+        if (auto done = sync(ranges, rest); !done)
+            return done;
+    } else {
+        for (const auto& range : ranges)
+            flush(range.offset, range.bytes);
+        if (!ranges.empty())
+            drain();
+    }
+    // Of what the fault guard put in the place of a lost page nothing was made durable.
+    if (has_faulted())
+        return base::failure(errc::io, "{}: part of the mapping is lost (the file was truncated, or the medium failed)",
+                             file_);
     return {};
 }
 

@@ -1,5 +1,6 @@
 #include "tests/crash/dead_stream.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/expect.hpp"
 #include "tests/support/forced_cache_lines.hpp"
 
 #include <pmemstream/fault_guard.hpp>
@@ -77,6 +78,17 @@ TEST_CASE("what is torn behind the commit offset is cut, and a batch whole or no
     }
 }
 
+TEST_CASE("what fills an entry up to a multiple of 8 is zero afterwards") {
+    // Of the end of a payload and what fills it the medium may have an earlier version, in which the end is the same.
+    stream_of_a_lost_page stream(0);
+    for (const std::uint64_t n : {0u, 2u, 5u})
+        poke(stream.file, stream.entry_at(0, n) + 16 + 1, std::array{std::byte{'x'}, std::byte{'y'}});
+    must(stream.write()->close());
+    CHECK(content(stream) == texts{"a", "b", "c", "d", "e", "f"});
+    for (const std::uint64_t n : {0u, 1u, 2u, 3u, 5u, 6u})
+        CHECK(peek<std::uint64_t>(stream.file, stream.entry_at(0, n) + 16) < 256);
+}
+
 TEST_CASE("an earlier writer's entry behind the commit offset is nothing") {
     dead_stream stream;
     stream.dies_after([](writer& to) {
@@ -137,6 +149,50 @@ TEST_CASE("which of the rules holds is the last writer's medium to say, not the 
         CHECK(stream.write()->recovery().entries_recovered == 0);
         CHECK(content(stream) == texts{"a"});
     }
+}
+
+TEST_CASE("a cursor is told when the next writer has cut what was shown, and goes on if it has not") {
+    enum class shown { entries, filler_too, after_a_seek };
+    for (const auto what : {shown::entries, shown::filler_too, shown::after_a_seek})
+        for (const bool lost : {false, true}) {
+            CAPTURE(static_cast<int>(what));
+            CAPTURE(lost);
+            dead_stream stream;
+            stream.dies_after([&](writer& to) {
+                const region where = must(to.allocate(2000, "r"));
+                for (const char* text : {"a", "b"})
+                    must(to.append(where, bytes_of(text)));
+                if (what == shown::filler_too)
+                    must(to.abandon(must(to.reserve(where, 8))));
+            });
+            const auto from = stream.read();
+            cursor_options options;
+            if (what == shown::after_a_seek)
+                options.start = at_offset{offset{stream.entry_at(0, 1)}};
+            auto cursor = must(from.follow(must(from.find("r")), options));
+            if (what != shown::after_a_seek)
+                CHECK(text_of(must(cursor.next()).value().payload()) == "a");
+            CHECK(text_of(must(cursor.next()).value().payload()) == "b");
+            CHECK_FALSE(must(cursor.next()).has_value());
+            if (lost) {
+                poke(stream.file, stream.entry_at(0, 1), std::uint64_t{0});
+                poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
+                poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
+            }
+            const auto to = stream.write();
+            const region where = must(to->find("r"));
+            // As long as what was there: where the cursor stands begins an entry again.
+            for (const char* text : {"c", "d", "e"})
+                must(to->append(where, bytes_of(text)));
+            const auto next = cursor.next();
+            if (lost) {
+                CHECK(code_of(next) == "corrupt");
+                CHECK(message_of(next).find("cut by a writer") != std::string::npos);
+                CHECK(code_of(cursor.next()) == "corrupt");
+            } else {
+                CHECK(text_of(must(next).value().payload()) == "c");
+            }
+        }
 }
 
 /// Cuts the file short while `use` runs, so that what lies behind `left_bytes` faults.

@@ -247,4 +247,19 @@ TEST_CASE("the last timestamps are given, one by one, and then no more") {
     CHECK(seen == 5);
 }
 
+TEST_CASE("who publishes the last entry that gets a timestamp is not told that another gets none") {
+    small_stream stream;
+    (void)must(stream.write()->allocate(10'000, "r"));
+    constexpr std::uint64_t last = (std::uint64_t{1} << 52) - 1;
+    poke(stream.file, 512 + 128, last - 1);
+    poke(stream.file, 512 + 256, last - 1);
+    const auto to = stream.write();
+    const region where = must(to->find("r"));
+    auto first = must(to->reserve(where, 8)), second = must(to->reserve(where, 8)), third = must(to->reserve(where, 8));
+    CHECK(code_of(to->publish(std::move(second))) == "ok");  // not yet committed
+    CHECK(to_uint(must(to->publish(std::move(first)))) == last);
+    CHECK(code_of(to->publish(std::move(third))) == "exhausted");
+    CHECK(texts_in(stream.read(), where).size() == 1);
+}
+
 }  // namespace

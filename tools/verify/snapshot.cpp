@@ -222,6 +222,11 @@ private:
                 fmt::format("region slot {}: its persisted word is of an epoch ({} modulo 256) after the header's, {}",
                             view.index, epoch_bits, *seen_.epoch),
                 view.label());
+        // Of whatever moment the rest is, none has such timestamps.
+        if (persist.timestamp > format::timestamp_max)
+            add("offsets", view.offset + offsetof(format::region_slot, persist),
+                fmt::format("region slot {}: an impossible persisted timestamp: {}", view.index, persist.timestamp),
+                view.label());
         if (!any_moment() && ((!clean && !seen_.judges_tails() && persist.timestamp > commit.timestamp) ||
                               commit.timestamp > format::timestamp_max))
             add("offsets", line + offsetof(format::slot_commit_line, timestamp),

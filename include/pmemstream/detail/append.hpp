@@ -90,12 +90,6 @@ template <bool Fenced = false>
     return (flag(stream) | flag(stream + door_offset)) != 0;
 }
 
-/// Of an entry that is whole and will not be committed: where pages are synced, the next writer may believe what lies
-/// behind the commit offset of one that died.
-inline void take_back(std::byte* entry) noexcept {
-    std::memset(entry, 0, entry_header_bytes);
-}
-
 #if defined(__x86_64__)
 /// The last `bytes` (1 … 7) bytes of a payload of `payload_bytes`, zeros behind them. Never reads outside the payload.
 [[nodiscard, gnu::always_inline]] inline std::uint64_t load_tail(const std::byte* payload, std::size_t payload_bytes,
@@ -111,7 +105,7 @@ inline void take_back(std::byte* entry) noexcept {
 }
 #endif
 
-/// Appends and commits an entry; false where nothing was done and the library is to look at it. The entry's timestamp is
+/// Appends and commits an entry; false where nothing was committed and the library is to look at it. The entry's timestamp is
 /// state.next_timestamp - 1 then. `padded_bytes`: the payload up to a multiple of 8. `copy` stores payload and padding
 /// at the place that it is given, and extends the CRC's register that it is given by the payload.
 template <class Copy>
@@ -137,10 +131,8 @@ template <class Copy>
     std::memcpy(entry + 8, &meta, sizeof meta);
     // The very stores above may have met a page that is gone.
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]] {
-        take_back(entry);
-        return false;
-    }
+    if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]]
+        return false;  // and the library takes back what is whole, and will not be committed
     state.next_timestamp = now + 1;
     store_commit(state, to, end, now, now);
     return true;
