@@ -142,9 +142,8 @@ public:
 
     /// The next committed entry, or nothing when there is none yet. No system call, no allocation, but for registering
     /// once a writer has made a control file, and, on overlayfs, for a look at the path every now and then. Errors (the
-    /// position stays): region_gone, corrupt (with region and offset; also where a writer that opened the stream has cut
-    /// what this cursor has shown, because the medium had lost it), io (the mapping faulted; or, on overlayfs, the file
-    /// was copied up or replaced and must be opened again).
+    /// position stays): region_gone, corrupt (with region and offset), io (the mapping faulted; or, on overlayfs, the
+    /// file was copied up or replaced and must be opened again).
     [[nodiscard]] result<std::optional<entry>> next() noexcept;
     /// Waits up to `timeout` for one: spins, then sleeps. Nothing after the timeout. Errors as next(); io also where the
     /// file was truncated and nothing of what is left faults: its size is looked at now and then while nothing comes.

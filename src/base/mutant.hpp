@@ -49,8 +49,6 @@ enum class mutant : std::uint8_t {
     persisted_timestamp_first,  ///< V8: the stream's persisted timestamp moves before the regions' offsets
     persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
     copy_not_fenced,              ///< V10: the commit offset overtakes what was copied past the caches
-    epoch_before_offsets,         ///< V11: an opening stores its epoch before it has recovered the offsets
-    epoch_after_offset,           ///< V12: a cursor reads the epoch when it has read how far it may read
     fields_before_state_word,     ///< P8: what a slot says is read before its state word
     // What sleepers notice: tests/order/doorbell_test.cpp.
     word_after_flag,       ///< D1: the wake word is read when the flag stands

@@ -38,8 +38,6 @@ const char* to_string(entry_fault fault) noexcept {
             return "epoch out of order";
         case entry_fault::crc:
             return "wrong CRC";
-        case entry_fault::cut:
-            return "what was shown before is gone, cut by a writer that opened the stream since";
     }
     return "unknown";
 }

@@ -68,7 +68,6 @@ enum class entry_fault : std::uint8_t {
     timestamp_order,  ///< not greater than the one before
     epoch_order,      ///< of an earlier writer than the one before, or of none yet (recovery only)
     crc,
-    cut,  ///< it was there, and a writer that opened the stream has cut it (readers only)
 };
 [[nodiscard]] const char* to_string(entry_fault fault) noexcept;
 

@@ -162,7 +162,8 @@ result<timestamp> writer::impl::append(region where, std::span<const std::byte> 
                                        medium::byte_range* past_caches) noexcept {
     auto* const region = find_open(where);
     if (!usable()) [[unlikely]] {
-        if (region != nullptr)
+        // Perhaps the inlined part wrote it, if there is room.
+        if (region != nullptr && region->end - region->committed >= format::entry_bytes(payload.size()))
             take_back(region->committed);
         return unusable();
     }
@@ -339,8 +340,9 @@ result<timestamp> writer::impl::finish(region where, std::uint64_t number, log::
         ++ring.first;
     }
     if (!usable()) [[unlikely]] {
-        while (ring.first != finished)
-            take_back(ring[--ring.first].offset);
+        for (std::uint64_t taken = finished; taken != ring.first; ++taken)
+            take_back(ring[taken].offset);
+        ring.first = finished;
         return unusable();
     }
     region->limit = ring.any_open() ? 0 : region->end;

@@ -36,79 +36,26 @@ entry_walk::entry_walk(const log::stream_file& file, const format::region_slot& 
       slot_(&slot),
       limit_word_(persisted_ ? &slot.persist.persisted : &slot.commit.commit_offset),
       newest_word_(persisted_ ? &slot.persist.timestamp : &slot.commit.timestamp),
-      epoch_seen_(file.epoch()),
-      sought_(position_),
       begin_(position_),
       end_(cold.extent_offset + cold.extent_bytes) {}
 
 step entry_walk::refresh() noexcept {
-    std::uint64_t epoch = 0;
-    do {
-        // [V12] acquire, before the offset and once more behind it: an offset of before an opening is not taken for one of
-        //       after it. Pairs with [V11] in writer.cpp.
-        const bool too_late = base::mutated(base::mutant::epoch_after_offset);
-        epoch = too_late ? 0 : file_->epoch();
-        if (!too_late)
-            base::die_at(base::kill_point::cursor_looks);
-        // [V2] acquire. Pairs with the release [V1] in append.hpp and [V9] in flusher.cpp, and the fence [V10] in
-        //      append.cpp.
-        limit_seen_ = load_acquire(*limit_word_);
-        if (too_late) {
-            base::die_at(base::kill_point::cursor_looks);
-            epoch = file_->epoch();
-        }
-    } while (file_->epoch() != epoch);
+    base::die_at(base::kill_point::cursor_looks);
+    // [V2] acquire. Pairs with the release [V1] in append.hpp and [V9] in flusher.cpp, and the fence [V10] in append.cpp.
+    limit_seen_ = load_acquire(*limit_word_);
     const std::uint64_t limit = limit_of(limit_seen_);
     // The offset belongs to our generation if the state word still does.
     if (load_acquire(slot_->cold.state) != state_)
         return not_ours();
-    if (limit < position_)
-        return judge(entry_fault::cut);
-    if (limit > end_ || !base::is_aligned(limit, 8))
-        return judge(entry_fault::beyond_end);
-    if (epoch != epoch_seen_) [[unlikely]] {
-        if (is_cut())
-            return judge(entry_fault::cut);
-        epoch_seen_ = epoch;
+    if (limit < position_ || limit > end_ || !base::is_aligned(limit, 8)) {
+        fault_ = entry_fault::beyond_end;
+        return file_->is_lost() ? step::faulted : step::damaged;
     }
     limit_ = limit;
     if (position_ != limit_)
         return step::entry;
     // More of the file may be lost than the page that says so.
     return file_->is_lost() ? step::faulted : step::nothing_yet;
-}
-
-/// A writer that has opened the stream since may have cut what was shown, because the medium had lost it, and others may have
-/// taken its place: then this cursor would pass over them.
-bool entry_walk::is_cut() const noexcept {
-    if (payload_ == nullptr || position_ == sought_)
-        return false;
-    std::uint64_t offset = to_uint(shown().offset());
-    if (offset < sought_)
-        return false;  // shown before it was sought
-    // The whole epoch, which the CRC tells: the bits in the header may be those of a writer of long ago, or of a new one.
-    const auto is_still = [&](std::uint64_t timestamp, std::uint64_t payload_bytes) {
-        const auto& header = *reinterpret_cast<const format::entry_header*>(bytes_ + offset);
-        const std::uint64_t meta = load_relaxed(header.meta);
-        if (format::entry_meta::timestamp(meta) != timestamp || load_relaxed(header.payload_bytes) != payload_bytes)
-            return false;
-        const auto epoch = format::epoch_of_crc(bytes_ + offset, static_cast<std::uint32_t>(payload_bytes), meta,
-                                                load_relaxed(header.crc), offset, seed_, file_->epoch());
-        return epoch && *epoch <= epoch_seen_;
-    };
-    if (!is_still(last_, payload_bytes_))
-        return true;
-    constexpr std::uint64_t of_fillers = 0;
-    for (offset += format::entry_bytes(payload_bytes_); offset < position_;) {
-        if (position_ - offset < sizeof(format::entry_header))
-            return true;
-        const std::uint64_t bytes =
-            load_relaxed(reinterpret_cast<const format::entry_header*>(bytes_ + offset)->payload_bytes);
-        if (format::entry_bytes(bytes) > position_ - offset || !is_still(of_fillers, bytes))
-            return true;
-        offset += format::entry_bytes(bytes);
-    }
-    return offset != position_;
 }
 
 step entry_walk::not_ours() const noexcept {
@@ -127,7 +74,7 @@ step entry_walk::judge(entry_fault fault) noexcept {
 }
 
 step entry_walk::refuse_shown() noexcept {
-    position_ = sought_ = to_uint(shown().offset());
+    position_ = to_uint(shown().offset());
     return judge(entry_fault::timestamp_order);
 }
 
@@ -197,7 +144,7 @@ step entry_walk::skip_after(std::uint64_t timestamp) noexcept {
 
 bool entry_walk::skip_to(std::uint64_t offset) noexcept {
     if (offset == limit_) {
-        position_ = sought_ = offset;
+        position_ = offset;
         return true;
     }
     if (offset < begin_ || offset > limit_ || !base::is_aligned(offset, 8) ||
@@ -211,7 +158,7 @@ bool entry_walk::skip_to(std::uint64_t offset) noexcept {
     if (format::check_header(payload_bytes, meta, limit_ - offset, 0) != entry_fault::none ||
         !crc_is_right(at, payload_bytes, meta, load_relaxed(header.crc), offset))
         return false;
-    position_ = sought_ = offset;
+    position_ = offset;
     return true;
 }
 

@@ -81,7 +81,7 @@ public:
     }
 
     /// To the end of what the horizon shows.
-    void skip_to_newest() noexcept { position_ = sought_ = limit_; }
+    void skip_to_newest() noexcept { position_ = limit_; }
     /// To the first entry with a greater timestamp, whenever it comes. Gives `nothing_yet` where that is the end, or
     /// what is wrong.
     [[nodiscard]] log::step skip_after(std::uint64_t timestamp) noexcept;
@@ -90,7 +90,6 @@ public:
 
 private:
     [[nodiscard]] log::step judge(format::entry_fault fault) noexcept;
-    [[nodiscard]] bool is_cut() const noexcept;
     [[nodiscard]] log::step not_ours() const noexcept;
     // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp.
     //      Without it: an entry of a later use of the blocks is shown as one of this region.
@@ -149,8 +148,6 @@ private:
     const std::uint64_t* limit_word_;   // commit offset or persisted word
     const std::uint64_t* newest_word_;  // the timestamp beside it
     std::uint64_t limit_seen_ = 0;
-    std::uint64_t epoch_seen_;  // as limit_seen_; what lies before that limit is no later writer's
-    std::uint64_t sought_;      // where skip_to() or skip_to_newest() went last
     std::uint64_t begin_;
     std::uint64_t end_;
     std::uint64_t floor_ = 0;  // entries up to this timestamp are passed over

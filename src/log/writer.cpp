@@ -73,8 +73,6 @@ result<void> writer::impl::open(const std::filesystem::path& path, const writer_
         return tl::unexpected(std::move(taken.error()));
     }
     lock = std::move(*taken);
-    if (base::mutated(base::mutant::epoch_before_offsets))
-        store_release(file->header().identity.epoch, format::epoch_word(file->epoch() + 1));
     base::die_at(base::kill_point::open_locked);
     if (auto done = check_space(*file); !done)
         return done;
@@ -144,10 +142,7 @@ result<void> writer::impl::take_over(log::last_writer last) {
 
     // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
     //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
-    epoch = file->epoch() + (last.same_file ? 1 : log::foreign_epochs) -
-            (base::mutated(base::mutant::epoch_before_offsets) ? 1 : 0);
-    // [V11] release, behind the recovered commit offsets. Pairs with the acquire [V12] in entry_walk.cpp.
-    //       Without it: a cursor steps over entries in the place of others that it has shown and that were cut.
+    epoch = file->epoch() + (last.same_file ? 1 : log::foreign_epochs);
     store_release(identity.epoch, format::epoch_word(epoch));
     if (!last.same_file && !base::mutated(base::mutant::epoch_not_durable))
         if (auto done = file->persist(identity); !done)

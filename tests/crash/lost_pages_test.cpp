@@ -151,50 +151,6 @@ TEST_CASE("which of the rules holds is the last writer's medium to say, not the 
     }
 }
 
-TEST_CASE("a cursor is told when the next writer has cut what was shown, and goes on if it has not") {
-    enum class shown { entries, filler_too, after_a_seek };
-    for (const auto what : {shown::entries, shown::filler_too, shown::after_a_seek})
-        for (const bool lost : {false, true}) {
-            CAPTURE(static_cast<int>(what));
-            CAPTURE(lost);
-            dead_stream stream;
-            stream.dies_after([&](writer& to) {
-                const region where = must(to.allocate(2000, "r"));
-                for (const char* text : {"a", "b"})
-                    must(to.append(where, bytes_of(text)));
-                if (what == shown::filler_too)
-                    must(to.abandon(must(to.reserve(where, 8))));
-            });
-            const auto from = stream.read();
-            cursor_options options;
-            if (what == shown::after_a_seek)
-                options.start = at_offset{offset{stream.entry_at(0, 1)}};
-            auto cursor = must(from.follow(must(from.find("r")), options));
-            if (what != shown::after_a_seek)
-                CHECK(text_of(must(cursor.next()).value().payload()) == "a");
-            CHECK(text_of(must(cursor.next()).value().payload()) == "b");
-            CHECK_FALSE(must(cursor.next()).has_value());
-            if (lost) {
-                poke(stream.file, stream.entry_at(0, 1), std::uint64_t{0});
-                poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
-                poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
-            }
-            const auto to = stream.write();
-            const region where = must(to->find("r"));
-            // As long as what was there: where the cursor stands begins an entry again.
-            for (const char* text : {"c", "d", "e"})
-                must(to->append(where, bytes_of(text)));
-            const auto next = cursor.next();
-            if (lost) {
-                CHECK(code_of(next) == "corrupt");
-                CHECK(message_of(next).find("cut by a writer") != std::string::npos);
-                CHECK(code_of(cursor.next()) == "corrupt");
-            } else {
-                CHECK(text_of(must(next).value().payload()) == "c");
-            }
-        }
-}
-
 /// Cuts the file short while `use` runs, so that what lies behind `left_bytes` faults.
 template <class Use>
 void without_the_end(const std::filesystem::path& file, std::uint64_t left_bytes, const Use& use) {
@@ -224,7 +180,32 @@ TEST_CASE("an append that was refused because the mapping had faulted is not the
     }
 }
 
-TEST_CASE("neither are reservations, nor a batch") {
+TEST_CASE("nothing is taken back from behind a full region") {
+    for (const std::uint64_t left : {0u, 8u}) {
+        CAPTURE(left);
+        const dead_stream stream(1 << 20, 4096);
+        stream.dies_after([&](writer& to) {
+            must(install_fault_guard());
+            const region full = must(to.allocate(4096 - 64, "full")), next = must(to.allocate(4096 - 64, "next"));
+            const region last = must(to.allocate(400'000, "last"));
+            must(to.append(next, bytes_of("good")));
+            const auto room = must(to.describe(full)).size_bytes;
+            must(to.append(full, bytes_of(std::string(room - 16 - left, 'x'))));
+            demand(to_uint(must(to.describe(full)).begin) + room + 64 == to_uint(must(to.describe(next)).begin),
+                   "one lies behind the other");
+            without_the_end(stream.file, 150'000, [&] {
+                demand(code_of(to.append(last, bytes_of(std::string(300'000, 'x')))) == "io", "the mapping faults");
+            });
+            for (const std::size_t bytes : {0u, 8u, 300u})
+                demand(code_of(to.append(full, bytes_of(std::string(bytes, 'x')))) == "io", "nothing goes on");
+        });
+        const auto to = stream.write();
+        CHECK(content(stream, "full").size() == 1);
+        CHECK(content(stream, "next") == texts{"good"});
+    }
+}
+
+TEST_CASE("neither are refused reservations there, nor a refused batch") {
     for (const bool batch : {false, true}) {
         CAPTURE(batch);
         const dead_stream stream(1 << 20, 4096);

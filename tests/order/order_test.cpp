@@ -1,14 +1,11 @@
-// The labels V1 to V12, and P8, of docs/ordering.md, each at its worst moment: where one side stands between the two steps
+// The labels V1 to V10, and P8, of docs/ordering.md, each at its worst moment: where one side stands between the two steps
 // whose order the label fixes, the other side acts, in the same thread. The library must be right there. Then the two
 // steps change places (src/base/mutant.hpp), and the same must go wrong: what cannot fail proves nothing.
 #include "src/base/mutant.hpp"
-#include "src/format/entry.hpp"
-#include "src/format/layout.hpp"
 #include "src/log/housekeeper.hpp"
 #include "tests/durability/watched_medium.hpp"
 #include "tests/order/step_in.hpp"
 #include "tests/support/expect.hpp"
-#include "tests/support/file_image.hpp"
 #include "tests/support/forced_cache_lines.hpp"
 #include "tests/support/small_stream.hpp"
 
@@ -234,41 +231,6 @@ complaint entry_whose_copy_is_seen_late() {
     return wrong;
 }
 
-/// Two entries were shown when the writer died of a medium that had refused the first; another opens the stream and cuts
-/// both, and what it appends takes their place. `looks`: when the cursor looks meanwhile.
-complaint entries_in_the_place_of_others(kill_point looks) {
-    scene s;
-    s.append(s.a, 1);
-    s.append(s.a, 2);
-    auto cursor = must(s.from.follow(s.a));
-    const auto first = to_uint(must(cursor.next()).value().offset());
-    if (auto wrong = not_entry(cursor.next(), 2))
-        return wrong;
-    constexpr std::uint64_t persist = format::first_slots_offset + offsetof(format::region_slot, persist);
-    const auto persisted = peek<format::slot_persist_line>(s.stream.file, persist);
-    must(s.w->close());
-    s.w.reset();
-    poke(s.stream.file, persist, persisted);
-    poke(s.stream.file, first, format::entry_header{});
-    auto identity = peek<format::identity_line>(s.stream.file, format::header_offset);
-    identity.clean_epoch = 0;
-    identity.medium_flags |= format::medium_error_flag;
-    poke(s.stream.file, format::header_offset, identity);
-    {
-        const bool by_the_writer = looks != kill_point::cursor_looks;
-        const auto open = [&] { s.w = s.stream.write(); };
-        const step_in meanwhile(looks, [&] { by_the_writer ? (void)cursor.next() : open(); });
-        by_the_writer ? open() : (void)cursor.next();
-        REQUIRE(meanwhile.happened());
-    }
-    s.append(s.a, 3);
-    s.append(s.a, 4);
-    const auto got = cursor.next();
-    if (got)
-        return "what took the place of what was shown is passed over";
-    return code_of(got) == "corrupt" ? complaint() : got.error().message();
-}
-
 struct label {
     std::string name;
     mutant swapped;
@@ -288,8 +250,6 @@ const std::vector<label> labels{
      [] { return entry_that_is_committed_while_the_stream_does_not_say_so(horizon::persisted); }},
     {"V9", mutant::persisted_word_before_entry, [] { return half_an_entry(horizon::persisted); }},
     {"V10", mutant::copy_not_fenced, entry_whose_copy_is_seen_late},
-    {"V11", mutant::epoch_before_offsets, [] { return entries_in_the_place_of_others(kill_point::open_locked); }},
-    {"V12", mutant::epoch_after_offset, [] { return entries_in_the_place_of_others(kill_point::cursor_looks); }},
     {"P8", mutant::fields_before_state_word, slot_that_is_reused_while_it_is_read},
 };
 

@@ -28,7 +28,7 @@ enum class kill_point : std::uint8_t {
     between_persists,  ///< a region's persisted timestamp is stored, its persisted offset is not
     count,             ///< of those at which a writer is killed
     free_ending,       ///< about to end the generation
-    cursor_looks,      ///< has the epoch, and is about to load how far a cursor may read
+    cursor_looks,      ///< about to load how far a cursor may read
     header_read,       ///< a cursor has read an entry's header, and not yet whether it is the entry's
     payload_copied,    ///< the same of a payload
     regions_read,      ///< a merged cursor has looked at every region
