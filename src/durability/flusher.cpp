@@ -161,11 +161,10 @@ result<void> flusher::check_usable() const noexcept {
     if (failed_.load(std::memory_order_acquire))
         return tl::unexpected(*failure());
     if ((base::trouble::load(trouble_) & ~base::trouble::closed) != 0)
-        return base::failure(
-            errc::io,
-            "part of the mapping is lost (the file was truncated, or the medium cannot read it), or "
-            "this is a forked child: nothing is persisted. What can be read can be salvaged to another "
-            "file");
+        return base::failure(errc::io,
+                             "part of the mapping is lost (the file was truncated, or the medium cannot read "
+                             "it), or this is a forked child: nothing is persisted. What can be read can be "
+                             "salvaged to another file");
     return {};
 }
 

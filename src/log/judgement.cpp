@@ -73,10 +73,10 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
                             .given = timestamp};
 }
 
-/// The row "a process died": the commit offset. Where every store that was made is still there, nothing past it. In the pages
-/// that the last writer had (whatever this one's medium is) that is not sure: the kernel calls one clean that the medium has refused, and once it has left the memory, the commit
-/// offsets in it are of an earlier moment; whom the refusal was told may be dead. So in pages the last writer's entries
-/// go on behind them, and one that it was about to commit counts as well.
+/// The row "a process died": the commit offset. Where every store that was made is still there, nothing past it. Where the
+/// last writer had pages (whatever this one's medium is) that is not sure: the kernel calls one clean that the medium has
+/// refused, and once it has left the memory, the commit offsets in it are of an earlier moment; whom the refusal was told
+/// may be dead. So then that writer's entries go on behind them, and one that it was about to commit counts as well.
 result<recovered_region> judge_process_died(const stream_file& file, format::region_slot& slot, std::uint32_t index,
                                             const format::slot_cold& cold, recovery_report& report) {
     const bool in_pages =

@@ -143,15 +143,16 @@ void doubt_entries(const stream_file& file, const region_table& table, durabilit
 /// judge_region(); after a medium error what it reads is stored again first, as far as entries reach.
 result<recovered_region> judge(const stream_file& file, format::region_slot& slot, std::uint32_t index,
                                const format::slot_cold& cold, const last_writer& last, recovery_report& report) {
+    const bool again = last.in_doubt && last.refused;
     std::uint64_t end = std::max<std::uint64_t>(load_relaxed(slot.commit.commit_offset),
                                                 format::persisted_offset_of(load_relaxed(slot.persist.persisted)));
     for (std::uint64_t stored = cold.extent_offset;;) {
         end = std::clamp(end, stored, cold.extent_offset + cold.extent_bytes);
-        if (last.in_doubt && last.refused)
+        if (again)
             file.medium().touch(stored, end - stored);
         auto found = report;
         auto judged = judge_region(file, slot, index, cold, last.row, last.same_file, found);
-        if (!judged || judged->end <= end || !last.refused) {
+        if (!judged || judged->end <= end || !again) {
             report = found;
             return judged;
         }

@@ -1,4 +1,5 @@
 #include "tests/crash/dead_stream.hpp"
+#include "tests/crash/unreadable_end.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/expect.hpp"
 #include "tests/support/forced_cache_lines.hpp"
@@ -8,7 +9,6 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <utility>
@@ -151,15 +151,6 @@ TEST_CASE("which of the rules holds is the last writer's medium to say, not the 
     }
 }
 
-/// Cuts the file short while `use` runs, so that what lies behind `left_bytes` faults.
-template <class Use>
-void without_the_end(const std::filesystem::path& file, std::uint64_t left_bytes, const Use& use) {
-    const auto bytes = std::filesystem::file_size(file);
-    std::filesystem::resize_file(file, left_bytes);
-    use();
-    std::filesystem::resize_file(file, bytes);
-}
-
 TEST_CASE("an append that was refused because the mapping had faulted is not there afterwards") {
     for (const std::size_t bytes : {8u, 200u, 300u, 20'000u}) {
         CAPTURE(bytes);
@@ -168,9 +159,10 @@ TEST_CASE("an append that was refused because the mapping had faulted is not the
             must(install_fault_guard());
             const region where = must(to.allocate(100'000, "r")), behind = must(to.allocate(400'000, "behind"));
             must(to.append(where, bytes_of("good")));
-            without_the_end(stream.file, 150'000, [&] {
+            {
+                const unreadable_end away(stream.file, 150'000);
                 demand(code_of(to.append(behind, bytes_of(std::string(300'000, 'x')))) == "io", "the mapping faults");
-            });
+            }
             demand(code_of(to.append(where, bytes_of(std::string(bytes, 'x')))) == "io", "and is not used any more");
         });
         const auto to = stream.write();
@@ -193,9 +185,10 @@ TEST_CASE("nothing is taken back from behind a full region") {
             must(to.append(full, bytes_of(std::string(room - 16 - left, 'x'))));
             demand(to_uint(must(to.describe(full)).begin) + room + 64 == to_uint(must(to.describe(next)).begin),
                    "one lies behind the other");
-            without_the_end(stream.file, 150'000, [&] {
+            {
+                const unreadable_end away(stream.file, 150'000);
                 demand(code_of(to.append(last, bytes_of(std::string(300'000, 'x')))) == "io", "the mapping faults");
-            });
+            }
             for (const std::size_t bytes : {0u, 8u, 300u})
                 demand(code_of(to.append(full, bytes_of(std::string(bytes, 'x')))) == "io", "nothing goes on");
         });
@@ -214,12 +207,11 @@ TEST_CASE("neither are refused reservations there, nor a refused batch") {
             const region where = must(to.allocate(600'000, "r"));
             must(to.append(where, bytes_of("good")));
             if (batch) {
-                // What the file has in its place is zeros as well.
+                // Nothing is lost of it: what the file has in its place is zeros as well.
                 const std::string zeros(300'000, '\0');
                 const std::vector<std::span<const std::byte>> payloads = {bytes_of("one"), bytes_of(zeros)};
-                without_the_end(stream.file, 150'000, [&] {
-                    demand(code_of(to.append_batch(where, payloads)) == "io", "the mapping faults");
-                });
+                const unreadable_end away(stream.file, 150'000);
+                demand(code_of(to.append_batch(where, payloads)) == "io", "the mapping faults");
                 return;
             }
             auto first = must(to.reserve(where, 8)), second = must(to.reserve(where, 300'000)),
@@ -227,8 +219,8 @@ TEST_CASE("neither are refused reservations there, nor a refused batch") {
             must(to.publish(std::move(second)));
             must(to.publish(std::move(third)));
             // All three are whole when the header of the third faults.
-            without_the_end(stream.file, 150'000,
-                            [&] { demand(code_of(to.publish(std::move(first))) == "io", "the mapping faults"); });
+            const unreadable_end away(stream.file, 150'000);
+            demand(code_of(to.publish(std::move(first))) == "io", "the mapping faults");
         });
         const auto to = stream.write();
         CHECK(to->recovery().entries_recovered == 0);

@@ -1,7 +1,7 @@
 // A medium that cannot read a part of the stream for a while, under the fault guard: whoever opens, allocates or persists
 // meanwhile is told, and what the guard put in the place of that part is never taken for what it holds.
-#include "src/base/unique_fd.hpp"
 #include "tests/crash/dead_stream.hpp"
+#include "tests/crash/unreadable_end.hpp"
 #include "tests/order/step_in.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/expect.hpp"
@@ -9,12 +9,9 @@
 #include <pmemstream/fault_guard.hpp>
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -22,28 +19,6 @@ namespace {
 
 using namespace pmemstream;
 using namespace pmemstream::test;
-
-/// The file's end is away while this lives, and then as it was.
-class unreadable_end {
-public:
-    unreadable_end(const std::filesystem::path& file, std::uint64_t begin)
-        : file_(file), image_(read_image(file)), begin_(begin) {
-        std::filesystem::resize_file(file, begin);
-    }
-    ~unreadable_end() {
-        const base::unique_fd fd(::open(file_.c_str(), O_RDWR | O_CLOEXEC));
-        const auto bytes = static_cast<ssize_t>(image_.size() - begin_);
-        if (::pwrite(fd.get(), image_.data() + begin_, image_.size() - begin_, static_cast<off_t>(begin_)) != bytes)
-            give_up("the end of the file does not come back");
-    }
-    unreadable_end(const unreadable_end&) = delete;
-    unreadable_end& operator=(const unreadable_end&) = delete;
-
-private:
-    std::filesystem::path file_;
-    file_image image_;
-    std::uint64_t begin_;
-};
 
 /// In a process of its own, which has the guard: an opening that is told `io`, because from `begin` on nothing can be read
 /// once it has looked at the table.
@@ -62,7 +37,7 @@ constexpr std::uint64_t page(std::uint64_t offset) {
     return offset / 4096 * 4096;
 }
 
-/// Twenty persisted entries of two letters to a page of which the slot's lines, and the header's, know nothing.
+/// Twenty persisted entries, four to a page, of which the slot's lines, and the header's, know nothing.
 struct stream_with_old_lines : dead_stream {
     stream_with_old_lines() : dead_stream(1 << 20, 4096) {
         dies_after([](writer& to) {

@@ -137,6 +137,16 @@ TEST_CASE("a page that is lost while a round syncs is not persisted, and a close
     CHECK(code_of(writer::open(stream.file, {.without_control = true})) != "writer_busy");
 }
 
+/// Entry "1" in region "r", of a writer that dies.
+void leave_one_entry(const small_stream& stream) {
+    child dying([&]() -> int {
+        const auto to = stream.write();
+        must(to->append(must(to->allocate(1000, "r")), bytes_of("1")));
+        ::_exit(0);
+    });
+    CHECK(dying.wait().code == 0);
+}
+
 TEST_CASE("what is synced after a refusal, and the file system knows nothing of, is persisted by nobody") {
     const char* expected = nullptr;
     int answer = 0;
@@ -148,13 +158,8 @@ TEST_CASE("what is synced after a refusal, and the file system knows nothing of,
         answer = EIO;
     }
     CAPTURE(answer);
-    small_stream stream;
-    child dying([&]() -> int {
-        const auto to = stream.write();
-        must(to->append(must(to->allocate(1000, "r")), bytes_of("1")));
-        ::_exit(0);
-    });
-    CHECK(dying.wait().code == 0);
+    const small_stream stream;
+    leave_one_entry(stream);
     struct forgetful : medium::observer {
         bool forgets = true;
         int answer;
@@ -189,12 +194,7 @@ TEST_CASE("a file system that nobody may ask is believed") {
     for (const int answer : {EOPNOTSUPP, ENOTTY, ENOSYS, EPERM, EACCES}) {
         CAPTURE(answer);
         small_stream stream;
-        child dying([&]() -> int {
-            const auto to = stream.write();
-            must(to->append(must(to->allocate(1000, "r")), bytes_of("1")));
-            ::_exit(0);
-        });
-        CHECK(dying.wait().code == 0);
+        leave_one_entry(stream);
         struct silent : medium::observer {
             int answer;
             unsigned asked = 0;
