@@ -86,6 +86,10 @@ public:
         if (slot_ != nullptr)
             base::store_relaxed(slot_->position, position);
     }
+    /// Where move_to() says it; null where nobody is told.
+    [[nodiscard]] std::uint64_t* position_word() const noexcept {
+        return slot_ != nullptr ? &slot_->position : nullptr;
+    }
     void set_asleep(bool asleep) noexcept {
         if (slot_ != nullptr)
             base::store_relaxed(slot_->asleep, std::uint32_t{asleep});

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <pmemstream/detail/entry_layout.hpp>
+#include <pmemstream/detail/merge_step.hpp>
+#include <pmemstream/detail/step.hpp>
 #include <pmemstream/export.hpp>
 #include <pmemstream/result.hpp>
 #include <pmemstream/types.hpp>
@@ -16,17 +19,6 @@
 
 namespace pmemstream {
 
-namespace detail {
-/// A generation of a region as entries need it; lives as long as the mapping. Not for users.
-struct generation_view {
-    const std::byte* file = nullptr;            ///< the mapping
-    const std::uint64_t* state_word = nullptr;  ///< of the region's slot
-    std::uint64_t state = 0;                    ///< what it says while the generation lives
-    const std::uint32_t* faulted = nullptr;     ///< nonzero once part of the mapping is lost
-    std::uint32_t region_index = 0;
-};
-}  // namespace detail
-
 /// One entry, in place in the mapping: no copy was made. The bytes are stable as long as the region's generation
 /// lives, which valid() tells; the object must not outlive every cursor and reader of its stream.
 class entry {
@@ -39,14 +31,14 @@ public:
     [[nodiscard]] pmemstream::timestamp timestamp() const noexcept { return timestamp_; }
     /// Of the entry's header in the file.
     [[nodiscard]] pmemstream::offset offset() const noexcept {
-        return pmemstream::offset{static_cast<std::uint64_t>(payload_ - view_->file) - 16};
+        return pmemstream::offset{static_cast<std::uint64_t>(payload_ - view_->file) - detail::entry_header_bytes};
     }
     [[nodiscard]] std::span<const std::byte> payload() const noexcept { return {payload_, payload_bytes_}; }
     /// The region that holds it.
     [[nodiscard]] region where() const noexcept { return {view_->region_index, view_->state >> 8}; }
     /// Where the next entry of the region begins.
     [[nodiscard]] pmemstream::offset end() const noexcept {
-        return pmemstream::offset{to_uint(offset()) + 16 + ((std::uint64_t{payload_bytes_} + 7) & ~std::uint64_t{7})};
+        return pmemstream::offset{to_uint(offset()) + detail::entry_bytes(payload_bytes_)};
     }
 
     /// After using the payload: true if it was what the writer committed all the while.
@@ -66,6 +58,14 @@ private:
     pmemstream::timestamp timestamp_;
     std::uint32_t payload_bytes_;
 };
+
+namespace detail {
+/// Made in place: an entry that is copied costs as much as the step.
+[[nodiscard, gnu::always_inline]] inline result<std::optional<entry>> shown(const stepped& over) noexcept {
+    return result<std::optional<entry>>(tl::in_place, std::in_place, *over.view, over.payload, over.payload_bytes,
+                                        pmemstream::timestamp{over.timestamp});
+}
+}  // namespace detail
 
 /// Where a cursor begins.
 struct from_oldest {};
@@ -87,6 +87,11 @@ struct cursor_options {
     bool check_crc = false;
     /// How long wait() spins before it sleeps. 0: sleep at once; spin_for_ever: never sleep.
     std::chrono::nanoseconds spin{20'000};
+    /// A writer at full speed is slowed down by whoever looks after each of its entries: every look takes a line of the
+    /// memory from its processor. So where wait() finds the next entry there already time after time, it pauses before
+    /// it looks again, for up to this long (at most 1 ms), and then has many to show. An entry that was waited for is
+    /// shown at once. 0: never pause.
+    std::chrono::nanoseconds coalesce{1'500};
     /// The longest single sleep before the cursor looks again by itself, at most (and by default) 1 s. sleep_for_ever
     /// relies on the doorbell alone, so that it sleeps on when the file is truncated and nobody rings.
     std::chrono::nanoseconds sleep_max{1'000'000'000};
@@ -120,7 +125,10 @@ public:
     reference operator*() const noexcept { return *current_; }
     pointer operator->() const noexcept { return &*current_; }
     entry_iterator& operator++() noexcept {
-        current_ = from_->next_or_status();
+        if (const detail::stepped got = from_->take_step(); got.payload != nullptr) [[likely]]
+            current_.emplace(*got.view, got.payload, got.payload_bytes, pmemstream::timestamp{got.timestamp});
+        else
+            current_ = from_->next_or_status();
         return *this;
     }
     void operator++(int) noexcept { ++*this; }
@@ -149,7 +157,7 @@ public:
     /// file was truncated and nothing of what is left faults: its size is looked at now and then while nothing comes.
     [[nodiscard]] result<std::optional<entry>> wait(std::chrono::nanoseconds timeout = wait_for_ever) noexcept;
 
-    [[nodiscard]] entry_iterator<cursor> begin() noexcept { return entry_iterator<cursor>(this); }
+    [[nodiscard]] entry_iterator<cursor> begin() noexcept;
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
     /// Why the last range-for ended: nothing more (a value), or an error.
     [[nodiscard]] const result<void>& status() const noexcept;
@@ -168,9 +176,34 @@ private:
     friend class entry_iterator<cursor>;
     struct PMEMSTREAM_HIDDEN impl;
     explicit cursor(std::unique_ptr<impl> state) noexcept;
-    std::optional<entry> next_or_status() noexcept;
+    /// The usual case of next(): nothing, where it needs a closer look.
+    [[nodiscard]] detail::stepped take_step() noexcept;
+    [[nodiscard]] result<std::optional<entry>> next_any() noexcept;
+    [[nodiscard]] result<std::optional<entry>> wait_any(std::chrono::nanoseconds timeout) noexcept;
+    /// next_any() for the iterator: errors go to status().
+    [[nodiscard]] std::optional<entry> next_or_status() noexcept;
+
+    detail::step_state* at_;  // impl_ keeps it
     std::unique_ptr<impl> impl_;
 };
+
+[[gnu::always_inline]] inline detail::stepped cursor::take_step() noexcept {
+    detail::step_state& at = *at_;
+    const detail::stepped got = at.way == detail::usual::plain ? detail::plain_step(at) : detail::chained_step(at);
+    if (at.shown_up_to != nullptr && got.payload != nullptr)
+        __atomic_store_n(at.shown_up_to, at.position, __ATOMIC_RELAXED);
+    return got;
+}
+
+[[gnu::always_inline]] inline result<std::optional<entry>> cursor::next() noexcept {
+    const detail::stepped got = take_step();
+    return got.payload != nullptr ? detail::shown(got) : next_any();
+}
+
+[[gnu::always_inline]] inline result<std::optional<entry>> cursor::wait(std::chrono::nanoseconds timeout) noexcept {
+    const detail::stepped got = take_step();
+    return got.payload != nullptr ? detail::shown(got) : wait_any(timeout);
+}
 
 /// A position in the whole stream: entries of all regions in timestamp order. Regions allocated later join by
 /// themselves. When a region is freed under it, one call answers region_gone and the next goes on with the others. An
@@ -189,7 +222,7 @@ public:
     [[nodiscard]] result<std::optional<entry>> next() noexcept;
     [[nodiscard]] result<std::optional<entry>> wait(std::chrono::nanoseconds timeout = wait_for_ever) noexcept;
 
-    [[nodiscard]] entry_iterator<merged_cursor> begin() noexcept { return entry_iterator<merged_cursor>(this); }
+    [[nodiscard]] entry_iterator<merged_cursor> begin() noexcept;
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
     [[nodiscard]] const result<void>& status() const noexcept;
 
@@ -203,8 +236,28 @@ private:
     friend class entry_iterator<merged_cursor>;
     struct PMEMSTREAM_HIDDEN impl;
     explicit merged_cursor(std::unique_ptr<impl> state) noexcept;
-    std::optional<entry> next_or_status() noexcept;
+    [[nodiscard]] detail::stepped take_step() noexcept;
+    [[nodiscard]] result<std::optional<entry>> next_any() noexcept;
+    [[nodiscard]] result<std::optional<entry>> wait_any(std::chrono::nanoseconds timeout) noexcept;
+    [[nodiscard]] std::optional<entry> next_or_status() noexcept;
+
+    detail::merge_state* merge_;  // impl_ keeps it
     std::unique_ptr<impl> impl_;
 };
+
+[[gnu::always_inline]] inline detail::stepped merged_cursor::take_step() noexcept {
+    return detail::merge_step(*merge_, detail::plain_step);
+}
+
+[[gnu::always_inline]] inline result<std::optional<entry>> merged_cursor::next() noexcept {
+    const detail::stepped got = take_step();
+    return got.payload != nullptr ? detail::shown(got) : next_any();
+}
+
+[[gnu::always_inline]] inline result<std::optional<entry>> merged_cursor::wait(
+    std::chrono::nanoseconds timeout) noexcept {
+    const detail::stepped got = take_step();
+    return got.payload != nullptr ? detail::shown(got) : wait_any(timeout);
+}
 
 }  // namespace pmemstream

@@ -97,7 +97,6 @@ inline void show_to_sanitizer([[maybe_unused]] void* to, [[maybe_unused]] const 
 #if defined(__x86_64__)
 
 using pmemstream::detail::crc32_step;
-using pmemstream::detail::crc32_step_at;
 using pmemstream::detail::crc32_step_partial;
 
 template <typename word>
@@ -204,48 +203,6 @@ template <bool copying>
     state = detail::crc32c_extend_u64_any(state, first);
     state = detail::crc32c_extend_u64_any(state, second);
     return detail::crc32c_extend_u64_any(state, third);
-}
-
-/// Extends `state` by `bytes` bytes at `data` and then by three values, for short data in a loop that has no register
-/// to spare: neither asks nor calls, so the processor must have the instruction (crc32c_has_instruction()).
-[[nodiscard, gnu::always_inline]] inline std::uint32_t crc32c_chain(std::uint32_t state32, const std::byte* data,
-                                                                    std::size_t bytes, std::uint64_t first,
-                                                                    std::uint64_t second,
-                                                                    std::uint64_t third) noexcept {
-#if defined(__x86_64__)
-    detail::show_to_sanitizer(nullptr, data, bytes);
-    using detail::crc32_step;
-    using detail::crc32_step_at;
-    std::uint64_t state = state32;
-    const std::byte* const end = data + (bytes & ~std::size_t{31});
-    for (; data != end; data += 32) {
-        state = crc32_step_at<8>(crc32_step_at<8>(state, data), data + 8);
-        state = crc32_step_at<8>(crc32_step_at<8>(state, data + 16), data + 24);
-    }
-    if ((bytes & 31) != 0) {
-        if ((bytes & 16) != 0) {
-            state = crc32_step_at<8>(crc32_step_at<8>(state, data), data + 8);
-            data += 16;
-        }
-        if ((bytes & 8) != 0) {
-            state = crc32_step_at<8>(state, data);
-            data += 8;
-        }
-        if ((bytes & 4) != 0) {
-            state = crc32_step_at<4>(state, data);
-            data += 4;
-        }
-        if ((bytes & 2) != 0) {
-            state = crc32_step_at<2>(state, data);
-            data += 2;
-        }
-        if ((bytes & 1) != 0)
-            state = crc32_step_at<1>(state, data);
-    }
-    return static_cast<std::uint32_t>(crc32_step(crc32_step(crc32_step(state, first), second), third));
-#else
-    return crc32c_extend_u64s(crc32c_extend(state32, data, bytes), first, second, third);
-#endif
 }
 
 /// Copies `bytes` bytes and extends `state` by them in one pass. The ranges must not overlap. Bytes of `to` may be

@@ -1,6 +1,8 @@
 #include <pmemstream/detail/kill_point.hpp>
 
 #ifdef PMEMSTREAM_TEST_HOOKS
+#include "src/base/mutant.hpp"
+
 #include <csignal>
 #include <cstdlib>
 
@@ -32,6 +34,10 @@ void die_at(kill_point here) noexcept {
         stepping_in(here);
     if (static_cast<unsigned>(here) == state.point && state.countdown > 0 && --state.countdown == 0)
         std::raise(SIGKILL);
+}
+
+bool state_word_first() noexcept {
+    return mutated(mutant::validity_before_header);
 }
 
 }  // namespace pmemstream::base

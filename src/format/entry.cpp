@@ -1,8 +1,20 @@
 #include "src/format/entry.hpp"
 
+#include <pmemstream/detail/entry_layout.hpp>
+#include <pmemstream/types.hpp>
+
 #include <algorithm>
+#include <cstddef>
 
 namespace pmemstream::format {
+
+static_assert(sizeof(entry_header) == detail::entry_header_bytes && offsetof(entry_header, payload_bytes) == 0 &&
+              offsetof(entry_header, crc) == 4 && offsetof(entry_header, meta) == 8);
+static_assert(entry_bytes(0) == detail::entry_bytes(0) && entry_bytes(1) == detail::entry_bytes(1) &&
+              entry_bytes(payload_bytes_max) == detail::entry_bytes(payload_bytes_max));
+static_assert(entry_meta::timestamp_mask == detail::meta_timestamp_mask &&
+              entry_meta::filler_bit == detail::meta_filler_bit && entry_meta::more_bit == detail::meta_more_bit &&
+              entry_meta::reserved_mask == detail::meta_reserved_mask);
 
 std::uint32_t entry_crc_seed(const std::array<std::byte, 16>& uuid, std::uint64_t generation) noexcept {
     const std::size_t uuid_bytes = base::mutated(base::mutant::uuid_not_in_crc) ? 0 : uuid.size();

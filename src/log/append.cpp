@@ -78,9 +78,6 @@ void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_
 }  // namespace
 
 // What the inlined part of an append knows of the format.
-static_assert(detail::entry_header_bytes == sizeof(format::entry_header));
-static_assert(offsetof(format::entry_header, payload_bytes) == 0 && offsetof(format::entry_header, crc) == 4 &&
-              offsetof(format::entry_header, meta) == 8);
 static_assert(detail::live_state_word(region(0, 7)) == format::state_word(7, format::slot_state::live));
 static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
               offsetof(format::slot_commit_line, timestamp) == 8);

@@ -18,40 +18,32 @@ struct cursor::impl {
     entry_walk walk;
     cursor_options options;
     log::registration registration;
-    bool shown_any = false;
+    log::coalescing pace;
     result<void> status;
 
     impl(std::shared_ptr<reader::impl> reader, entry_walk at, const cursor_options& how)
         : of(std::move(reader)),
           walk(at),
           options(how),
-          registration(how.registered, how.horizon, *of->control, of->file->header()) {
+          registration(how.registered, how.horizon, *of->control, of->file->header()),
+          pace(how.coalesce) {
         keep_registered();
     }
 
-    void keep_registered() { registration.renew(walk.where().index(), walk.where().generation(), walk.position()); }
+    void keep_registered() {
+        registration.renew(walk.where().index(), walk.where().generation(), walk.position());
+        walk.at().shown_up_to = registration.lease().position_word();
+    }
 
-    [[nodiscard]] result<std::optional<entry>> show() noexcept {
+    [[nodiscard]] entry show() noexcept {
         registration.lease().move_to(walk.position());
-        shown_any = true;
-        return result<std::optional<entry>>(tl::in_place, std::in_place, walk.view(), walk.payload(),
-                                            walk.payload_bytes(), walk.shown_timestamp());
+        return walk.shown();
     }
 
-    // Each kind of step has a function of its own: in one, all would save the registers that the costliest needs.
-    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_checked() noexcept {
-        if (!walk.next_checked()) [[unlikely]]
-            return next_any();
-        return show();
-    }
-
-    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_chained() noexcept {
-        if (!walk.next_chained()) [[unlikely]]
-            return next_checked();
-        return show();
-    }
-
-    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_any() noexcept {
+    /// What is beyond the inlined part of a step.
+    [[nodiscard]] result<std::optional<entry>> next() noexcept {
+        if (walk.keep(walk.checked_step()))
+            return show();
         // Before the step: the region is to be pinned when its entry is handed out.
         if (registration.due()) [[unlikely]]
             keep_registered();
@@ -64,14 +56,6 @@ struct cursor::impl {
             return std::nullopt;
         }
         return walk.failure(got);
-    }
-
-    [[nodiscard, gnu::always_inline]] result<std::optional<entry>> next() noexcept {
-        if (walk.checks_crc())
-            return next_chained();
-        if (!walk.next_plain()) [[unlikely]]
-            return next_any();
-        return show();
     }
 
     [[nodiscard]] ipc::watched_words watch() const noexcept {
@@ -96,29 +80,33 @@ struct cursor::impl {
     }
 };
 
-cursor::cursor(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
+cursor::cursor(std::unique_ptr<impl> state) noexcept : at_(&state->walk.at()), impl_(std::move(state)) {}
 cursor::cursor(cursor&&) noexcept = default;
 cursor& cursor::operator=(cursor&&) noexcept = default;
 cursor::~cursor() = default;
 
-result<std::optional<entry>> cursor::next() noexcept {
+result<std::optional<entry>> cursor::next_any() noexcept {
     return impl_->next();
 }
 
-result<std::optional<entry>> cursor::wait(std::chrono::nanoseconds timeout) noexcept {
+result<std::optional<entry>> cursor::wait_any(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
-    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
-                         [&self] { self.keep_registered(); }, self.place(), self.options, timeout);
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.walk.position() != self.walk.limit(); },
+                         [&self] { return self.watch(); }, [&self] { self.keep_registered(); }, self.place(),
+                         self.options, timeout, self.pace);
 }
 
 std::optional<entry> cursor::next_or_status() noexcept {
     auto got = impl_->next();
-    if (got) {
-        impl_->status = {};
+    if (got)
         return *got;
-    }
     impl_->status = tl::unexpected(std::move(got.error()));
     return std::nullopt;
+}
+
+entry_iterator<cursor> cursor::begin() noexcept {
+    impl_->status = {};
+    return entry_iterator<cursor>(this);
 }
 
 const result<void>& cursor::status() const noexcept {
@@ -134,7 +122,7 @@ offset cursor::position() const noexcept {
 }
 
 timestamp cursor::last() const noexcept {
-    return impl_->shown_any ? pmemstream::timestamp{impl_->walk.last()} : pmemstream::timestamp::none;
+    return impl_->walk.at_start() ? pmemstream::timestamp::none : pmemstream::timestamp{impl_->walk.last()};
 }
 
 cursor_lag cursor::lag() const noexcept {

@@ -3,7 +3,6 @@
 #include "src/base/mutant.hpp"
 #include "src/log/reader_impl.hpp"
 #include "src/log/registration.hpp"
-#include "src/log/timestamp_ring.hpp"
 #include "src/log/waiting.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
@@ -25,16 +24,13 @@ struct merged_cursor::impl {
         bool has_head;  // else nothing is committed behind its last entry yet
     };
 
+    detail::merge_state hot;  // what show_up_to says is `reached`, or 0 while something is pending
+    detail::timestamp_ring& ring = hot.ring;
     std::vector<source> sources;
-    log::timestamp_ring ring;      // of the heads, by index in `sources`
-    std::uint64_t show_up_to = 0;  // reached; 0 while something is pending
-    std::uint64_t last = 0;
-    /// Of a source whose head has another's timestamp: next_any() sees to it.
-    std::uint32_t refused = log::timestamp_ring::nobody;
-    const std::uint32_t* faulted;  // nonzero once part of the mapping is lost
     log::registration registration;
     std::shared_ptr<reader::impl> of;
     cursor_options options;
+    log::coalescing pace;
     log::region_table table;            // this cursor's own, so that a look needs no lock and no copy
     std::vector<std::uint64_t> joined;  // by slot index: the state word under which it joined
     std::uint64_t reached = 0;          // all entries up to this timestamp are heads, or shown, or behind a head
@@ -43,21 +39,32 @@ struct merged_cursor::impl {
     result<void> status;
 
     impl(std::shared_ptr<reader::impl> reader, const cursor_options& how)
-        : faulted(&reader->file->medium().trouble()),
-          registration(how.registered, how.horizon, *reader->control, reader->file->header()),
+        : registration(how.registered, how.horizon, *reader->control, reader->file->header()),
           of(std::move(reader)),
-          options(how) {}
+          options(how),
+          pace(how.coalesce) {
+        hot.faulted = &of->file->medium().trouble();
+    }
 
-    void keep_registered() { registration.renew(ipc::all_regions, 0, last); }
+    void keep_registered() {
+        registration.renew(ipc::all_regions, 0, hot.last);
+        hot.shown_up_to = registration.lease().position_word();
+    }
+
+    /// Whose walk that is.
+    [[nodiscard]] std::size_t index_of(const detail::step_state* at) const noexcept {
+        const auto bytes = reinterpret_cast<const std::byte*>(at) - reinterpret_cast<const std::byte*>(sources.data());
+        return static_cast<std::size_t>(bytes) / sizeof(source);
+    }
 
     void tell_later(const entry_walk& walk, step why) {
         if (!damaged)
             pending.push_back(walk.failure(why).value());
         damaged = damaged || why != step::gone;
-        show_up_to = 0;
+        hot.show_up_to = 0;
     }
 
-    /// Another source may take its index, so the ring has to be gathered again.
+    /// Another source may take its place, so the ring has to be gathered again.
     void remove(std::size_t index) noexcept {
         sources[index] = sources.back();
         sources.pop_back();
@@ -68,7 +75,7 @@ struct merged_cursor::impl {
         ring.start_at(timestamp);
         for (std::size_t i = sources.size(); i-- > 0;) {
             auto& from = sources[i];
-            if (!from.has_head || ring.put(from.walk.last(), static_cast<std::uint32_t>(i)))
+            if (!from.has_head || ring.put(from.walk.last(), &from.walk.at()))
                 continue;
             tell_later(from.walk, from.walk.refuse_shown());
             remove(i);
@@ -88,7 +95,7 @@ struct merged_cursor::impl {
                 gather(head);
                 return;
             }
-            if (ring.put(head, static_cast<std::uint32_t>(index))) [[likely]]
+            if (ring.put(head, &from.walk.at())) [[likely]]
                 return;
             got = from.walk.refuse_shown();
         }
@@ -155,7 +162,7 @@ struct merged_cursor::impl {
         const std::uint64_t committed = base::load_acquire(stream_timestamp());
         if (committed == reached)
             return false;
-        if (auto done = join_regions(after{pmemstream::timestamp{last}}); !done)
+        if (auto done = join_regions(after{pmemstream::timestamp{hot.last}}); !done)
             return tl::unexpected(std::move(done.error()));
         // From the last one down: where one is removed, one that was asked already takes its place.
         for (std::size_t i = sources.size(); i-- > 0;)
@@ -164,7 +171,7 @@ struct merged_cursor::impl {
         base::die_at(base::kill_point::regions_read);
         reached =
             base::mutated(base::mutant::regions_before_timestamp) ? base::load_acquire(stream_timestamp()) : committed;
-        show_up_to = pending.empty() ? reached : 0;
+        hot.show_up_to = pending.empty() ? reached : 0;
         return true;
     }
 
@@ -172,7 +179,7 @@ struct merged_cursor::impl {
         auto told = tl::unexpected(pending.front());
         if (!damaged || pending.size() > 1)
             pending.erase(pending.begin());
-        show_up_to = pending.empty() ? reached : 0;
+        hot.show_up_to = pending.empty() ? reached : 0;
         return told;
     }
 
@@ -183,61 +190,37 @@ struct merged_cursor::impl {
         return why;
     }
 
-    /// Shows the head of that source, which is the least of all. `Plain`: where next_plain() does; no call then stands
-    /// between the first look at the head and the last, so that nothing has to be saved. Else show_any() begins again.
-    template <bool Plain>
-    [[nodiscard, gnu::always_inline]] result<std::optional<entry>> show(std::uint32_t index) {
-        auto& walk = sources.data()[index].walk;
-        if (!Plain && !walk.shown().valid())
+    /// Shows the head of that source, which is the least of all.
+    [[nodiscard]] result<std::optional<entry>> show(std::size_t index) {
+        auto& walk = sources[index].walk;
+        const entry head = walk.shown();
+        if (!head.valid())
             return lose_head(index);
-        // In parts: an `entry` that is kept and then copied costs as much as all the rest.
-        const detail::generation_view& view = walk.view();
-        const std::byte* const payload = walk.payload();
-        const std::uint32_t payload_bytes = walk.payload_bytes();
-        const std::uint64_t now = walk.last();
-        walk.prefetch();
-        if constexpr (Plain) {
-            // A step that finds its region alive has found the head valid, if nothing of the mapping is lost.
-            if (base::load_relaxed(*faulted) != 0 || !walk.next_plain()) [[unlikely]]
-                return show_any(index);
-        }
-        last = now;
-        ring.pass_to(now + 1);
-        if (!Plain && !walk.next_chained() && !walk.next_checked())
-            put(index, walk.next());
-        else if (!ring.put(walk.last(), index)) [[unlikely]] {
-            refused = index;
-            show_up_to = 0;
-        }
-        registration.lease().move_to(now);
-        return result<std::optional<entry>>(tl::in_place, std::in_place, view, payload, payload_bytes, timestamp{now});
-    }
-    [[nodiscard, gnu::noinline]] result<std::optional<entry>> show_any(std::uint32_t index) noexcept {
-        return show<false>(index);
+        detail::prefetch_behind(walk.at().payload, walk.at().payload_bytes);
+        hot.last = to_uint(head.timestamp());
+        ring.pass_to(hot.last + 1);
+        put(index, walk.keep(walk.checked_step()) ? step::entry : walk.next());
+        registration.lease().move_to(hot.last);
+        return head;
     }
 
-    [[nodiscard, gnu::always_inline]] result<std::optional<entry>> next() noexcept {
-        const std::uint64_t expected = ring.next();
-        const std::uint32_t from = ring.at(expected);
-        if (expected > show_up_to || from == log::timestamp_ring::nobody) [[unlikely]]
-            return next_any();
-        return show<true>(from);
-    }
-
-    [[nodiscard, gnu::noinline]] result<std::optional<entry>> next_any() noexcept {
-        if (refused != log::timestamp_ring::nobody) [[unlikely]]
-            put(std::exchange(refused, log::timestamp_ring::nobody), step::entry);
+    /// What is beyond the inlined part of next().
+    [[nodiscard]] result<std::optional<entry>> next() noexcept {
+        if (hot.refused != nullptr) [[unlikely]]
+            put(index_of(std::exchange(hot.refused, nullptr)), step::entry);
+        if (const auto head = detail::merge_step(hot, detail::chained_step); head.payload != nullptr)
+            return detail::shown(head);
         for (;;) {
             if (!pending.empty())
                 return tell();
             if (ring.next() <= reached) {
-                std::uint32_t from = ring.first();
-                if (from == log::timestamp_ring::nobody && ring.beyond() <= reached) {
+                const detail::step_state* const from = ring.first();
+                if (from == nullptr && ring.beyond() <= reached) {
                     gather(ring.beyond());
                     continue;
                 }
-                if (from != log::timestamp_ring::nobody && sources[from].walk.last() <= reached)
-                    return show_any(from);
+                if (from != nullptr && from->last <= reached)
+                    return show(index_of(from));
                 // So that a look at what has not moved since costs no search.
                 ring.pass_to(reached + 1);
             }
@@ -265,16 +248,16 @@ struct merged_cursor::impl {
     }
 };
 
-merged_cursor::merged_cursor(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
+merged_cursor::merged_cursor(std::unique_ptr<impl> state) noexcept : merge_(&state->hot), impl_(std::move(state)) {}
 merged_cursor::merged_cursor(merged_cursor&&) noexcept = default;
 merged_cursor& merged_cursor::operator=(merged_cursor&&) noexcept = default;
 merged_cursor::~merged_cursor() = default;
 
-result<std::optional<entry>> merged_cursor::next() noexcept {
+result<std::optional<entry>> merged_cursor::next_any() noexcept {
     return impl_->next();
 }
 
-result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeout) noexcept {
+result<std::optional<entry>> merged_cursor::wait_any(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
     const auto& wake = self.of->file->header().wake;
     const bool persisted = self.options.horizon == horizon::persisted;
@@ -285,18 +268,22 @@ result<std::optional<entry>> merged_cursor::wait(std::chrono::nanoseconds timeou
                                    &self.registration.lease(),
                                    self.of->file.get(),
                                    self.of->copy_up != nullptr};
-    return log::wait_for([&self] { return self.next(); }, [&self] { return self.watch(); },
-                         [&self] { self.keep_registered(); }, place, self.options, timeout);
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.ring.next() <= self.reached; },
+                         [&self] { return self.watch(); }, [&self] { self.keep_registered(); }, place, self.options,
+                         timeout, self.pace);
 }
 
 std::optional<entry> merged_cursor::next_or_status() noexcept {
     auto got = impl_->next();
-    if (got) {
-        impl_->status = {};
+    if (got)
         return *got;
-    }
     impl_->status = tl::unexpected(std::move(got.error()));
     return std::nullopt;
+}
+
+entry_iterator<merged_cursor> merged_cursor::begin() noexcept {
+    impl_->status = {};
+    return entry_iterator<merged_cursor>(this);
 }
 
 const result<void>& merged_cursor::status() const noexcept {
@@ -304,13 +291,13 @@ const result<void>& merged_cursor::status() const noexcept {
 }
 
 timestamp merged_cursor::last() const noexcept {
-    return pmemstream::timestamp{impl_->last};
+    return pmemstream::timestamp{impl_->hot.last};
 }
 
 cursor_lag merged_cursor::lag() const noexcept {
     const auto& self = *impl_;
     const std::uint64_t newest = base::load_acquire(self.stream_timestamp());
-    cursor_lag lag{newest - std::min(newest, self.last), 0};
+    cursor_lag lag{newest - std::min(newest, self.hot.last), 0};
     for (const auto& [walk, has_head] : self.sources) {
         const std::uint64_t committed = walk.limit_now();
         const std::uint64_t next = has_head ? to_uint(walk.shown().offset()) : walk.position();
@@ -335,13 +322,13 @@ result<merged_cursor> reader::follow_all(const cursor_options& options) const {
     if (std::holds_alternative<from_newest>(start))
         start = after{pmemstream::timestamp{committed}};
     if (const auto* behind = std::get_if<after>(&start))
-        state->last = to_uint(behind->timestamp);
+        state->hot.last = to_uint(behind->timestamp);
     state->ring.resize(0);
-    state->ring.start_at(state->last + 1);
+    state->ring.start_at(state->hot.last + 1);
     if (auto done = impl_->file->ask([&] { return state->join_regions(start); }); !done)
         return tl::unexpected(std::move(done.error()));
     state->reached = committed;
-    state->show_up_to = state->pending.empty() ? committed : 0;
+    state->hot.show_up_to = state->pending.empty() ? committed : 0;
     state->keep_registered();
     return merged_cursor(std::move(state));
 }

@@ -228,7 +228,7 @@ result<void> writer::impl::free(region where, bool force) {
                     region->end - slot.cold.extent_offset - sizeof(format::extent_header));
     base::die_at(base::kill_point::free_ending);
     // [V5] release, and a fence: the generation ends before any byte of it is overwritten. Pairs with the acquire
-    //      fences of [V6] in cursor.hpp and [V7] in entry_walk.hpp, which read the bytes first and the state word then.
+    //      fences of [V6] in cursor.hpp and [V7] in step.hpp, which read the bytes first and the state word then.
     //      Without it: a reader takes bytes of a later use for the entry.
     store_release(slot.cold.state, format::state_word(where.generation(), format::slot_state::free));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

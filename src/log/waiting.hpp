@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ipc/reader_control.hpp"
+#include "src/log/coalescing.hpp"
 #include "src/log/stream_file.hpp"
 
 #include <pmemstream/cursor.hpp>
@@ -22,8 +23,6 @@ struct waiting_place {
     bool look_again = false;  // something may end the wait of which no word tells: next() is to be asked every second
 };
 
-using steady = std::chrono::steady_clock;
-
 /// `limit` from now, without overflow: max stays max, and asks no clock, so that a cursor that spins without a bound is
 /// back at its words the sooner.
 inline steady::time_point deadline_after(std::chrono::nanoseconds limit) noexcept {
@@ -44,21 +43,24 @@ bool spin(const Words& words, steady::time_point until) noexcept {
         for (int i = 0; i < 256; ++i)
             if (words.moved())
                 return true;
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
+        relax();
         if (until != steady::time_point::max() && steady::now() >= until)
             return false;
     }
     return false;
 }
 
-/// wait() of both cursors. `next()` looks once; `watch()` gives the words that move when looking again is worth it;
-/// `keep_registered()` moves over to a control file that was made anew while this slept.
-template <class Next, class Watch, class Register>
-result<std::optional<entry>> wait_for(Next next, Watch watch, Register keep_registered, const waiting_place& place,
-                                      const cursor_options& options, std::chrono::nanoseconds timeout) noexcept {
+/// wait() of both cursors. `next()` looks once; `more()` tells whether what it saw has further entries; `watch()` gives the
+/// words that move when looking again is worth it; `keep_registered()` moves over to a control file that was made anew
+/// while this slept.
+template <class Next, class More, class Watch, class Register>
+result<std::optional<entry>> wait_for(Next next, More more, Watch watch, Register keep_registered,
+                                      const waiting_place& place, const cursor_options& options,
+                                      std::chrono::nanoseconds timeout, coalescing& pace) noexcept {
+    pace.pause(timeout);
     auto got = next();
+    const bool found = got && *got;
+    pace.looked(found, found && more());
     if (!got || *got || timeout <= std::chrono::nanoseconds::zero())
         return got;
     const auto deadline = deadline_after(timeout);

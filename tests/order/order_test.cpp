@@ -168,16 +168,33 @@ complaint payload_that_is_reused_while_it_is_copied() {
     return bytes == payload_of(1) ? complaint() : "wrong bytes are called the entry's";
 }
 
-complaint header_that_is_reused_while_it_is_read() {
-    const scene s;
-    s.append(s.a, 1);
-    auto cursor = must(s.from.follow(s.a));
+/// Of three entries the library itself reads the first, and the inlined part of a step those behind it.
+template <class Cursor>
+complaint header_that_is_reused(const scene& s, Cursor cursor, unsigned read_before) {
+    for (unsigned number = 1; number <= read_before; ++number)
+        if (auto wrong = not_entry(cursor.next(), number))
+            return wrong;
     const step_in reading(kill_point::header_read, [&] { reuse(s, s.a); });
     const auto got = cursor.next();
     REQUIRE(reading.happened());
     if (got)
         return "an entry of a later region is shown";
     return got.error().code() == errc::region_gone ? complaint() : got.error().message();
+}
+
+complaint header_that_is_reused_while_a_cursor_reads_it(unsigned read_before) {
+    const scene s;
+    for (unsigned number = 1; number <= 3; ++number)
+        s.append(s.a, number);
+    return header_that_is_reused(s, must(s.from.follow(s.a)), read_before);
+}
+
+/// With it goes the head before it, which is about to be shown.
+complaint header_that_is_reused_while_a_merged_cursor_reads_it() {
+    const scene s;
+    for (unsigned number = 1; number <= 3; ++number)
+        s.append(s.a, number);
+    return header_that_is_reused(s, must(s.from.follow_all()), 1);
 }
 
 complaint slot_that_is_reused_while_it_is_read() {
@@ -245,7 +262,9 @@ const std::vector<label> labels{
     {"V4", mutant::regions_before_timestamp, entry_that_comes_when_a_merged_cursor_has_looked},
     {"V5", mutant::reuse_before_end, entry_of_a_region_that_is_about_to_end},
     {"V6", mutant::validity_before_payload, payload_that_is_reused_while_it_is_copied},
-    {"V7", mutant::validity_before_header, header_that_is_reused_while_it_is_read},
+    {"V7", mutant::validity_before_header, [] { return header_that_is_reused_while_a_cursor_reads_it(0); }},
+    {"V7, inlined", mutant::validity_before_header, [] { return header_that_is_reused_while_a_cursor_reads_it(2); }},
+    {"V7, merged", mutant::validity_before_header, header_that_is_reused_while_a_merged_cursor_reads_it},
     {"V8", mutant::persisted_timestamp_first,
      [] { return entry_that_is_committed_while_the_stream_does_not_say_so(horizon::persisted); }},
     {"V9", mutant::persisted_word_before_entry, [] { return half_an_entry(horizon::persisted); }},

@@ -106,7 +106,8 @@ TEST_CASE("the chain gives the CRC of every short length, with the three values 
             const auto* const more = reinterpret_cast<const std::byte*>(values);
             message.insert(message.end(), more, more + sizeof values);
             const auto expected = by_definition(fresh, message.data(), message.size());
-            CHECK(base::crc32c_chain(fresh, bytes.data() + at, length, values[0], values[1], values[2]) == expected);
+            CHECK(pmemstream::detail::crc32_chain(fresh, bytes.data() + at, length, values[0], values[1], values[2]) ==
+                  expected);
             const auto state = base::crc32c_extend(fresh, bytes.data() + at, length);
             CHECK(base::crc32c_extend_u64s(state, values[0], values[1], values[2]) == expected);
         }

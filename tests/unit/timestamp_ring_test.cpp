@@ -1,8 +1,10 @@
-#include "src/log/timestamp_ring.hpp"
+#include <pmemstream/detail/step.hpp>
+#include <pmemstream/detail/timestamp_ring.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <random>
@@ -10,28 +12,31 @@
 
 namespace {
 
-using pmemstream::log::timestamp_ring;
+using pmemstream::detail::step_state;
+using pmemstream::detail::timestamp_ring;
 
 /// As a merged cursor uses a ring: each source holds the first of what it has left, and the least of all comes next.
 class merge {
 public:
-    explicit merge(std::vector<std::vector<std::uint64_t>> sources) : left_(std::move(sources)), at_(left_.size(), 0) {
+    explicit merge(std::vector<std::vector<std::uint64_t>> sources)
+        : left_(std::move(sources)), at_(left_.size(), 0), states_(left_.size()) {
         ring_.resize(left_.size());
         gather(1);
     }
 
     [[nodiscard]] std::optional<std::uint64_t> next() {
-        std::uint32_t from = ring_.first();
-        if (from == timestamp_ring::nobody && ring_.beyond() != timestamp_ring::never) {
+        step_state* holder = ring_.first();
+        if (holder == nullptr && ring_.beyond() != timestamp_ring::never) {
             gather(ring_.beyond());
-            from = ring_.first();
+            holder = ring_.first();
         }
-        if (from == timestamp_ring::nobody)
+        if (holder == nullptr)
             return std::nullopt;
+        const auto from = static_cast<std::size_t>(holder - states_.data());
         const std::uint64_t found = left_[from][at_[from]++];
         ring_.pass_to(found + 1);
         if (at_[from] < left_[from].size())
-            REQUIRE(ring_.put(left_[from][at_[from]], from));
+            REQUIRE(ring_.put(left_[from][at_[from]], holder));
         return found;
     }
     [[nodiscard]] unsigned gathered() const noexcept { return gathered_; }
@@ -40,13 +45,14 @@ private:
     void gather(std::uint64_t timestamp) {
         ++gathered_;
         ring_.start_at(timestamp);
-        for (std::uint32_t i = 0; i < left_.size(); ++i)
+        for (std::size_t i = 0; i < left_.size(); ++i)
             if (at_[i] < left_[i].size())
-                REQUIRE(ring_.put(left_[i][at_[i]], i));
+                REQUIRE(ring_.put(left_[i][at_[i]], &states_[i]));
     }
 
     std::vector<std::vector<std::uint64_t>> left_;
     std::vector<std::size_t> at_;
+    std::vector<step_state> states_;  // only their addresses count
     timestamp_ring ring_;
     unsigned gathered_ = 0;
 };
@@ -95,40 +101,43 @@ TEST_CASE("all timestamps are put again at most once for every width of the ring
 }
 
 TEST_CASE("a timestamp that another source holds is not put, one's own may be put again") {
+    std::array<step_state, 2> sources;
     timestamp_ring ring;
     ring.resize(2);
     ring.start_at(1);
-    CHECK(ring.put(5, 0));
-    CHECK_FALSE(ring.put(5, 1));
-    CHECK(ring.put(5, 0));
-    CHECK(ring.at(5) == 0);
-    CHECK(ring.first() == 0);
+    CHECK(ring.put(5, &sources[0]));
+    CHECK_FALSE(ring.put(5, &sources[1]));
+    CHECK(ring.put(5, &sources[0]));
+    CHECK(ring.at(5) == &sources[0]);
+    CHECK(ring.first() == &sources[0]);
 }
 
 TEST_CASE("what was put is forgotten at a new start, and a timestamp of an earlier turn is not found") {
+    std::array<step_state, 2> sources;
     timestamp_ring ring;
     ring.resize(1);
     ring.start_at(1);
-    CHECK(ring.put(7, 0));
+    CHECK(ring.put(7, &sources[0]));
     ring.start_at(1);
-    CHECK(ring.at(7) == timestamp_ring::nobody);
-    CHECK(ring.first() == timestamp_ring::nobody);
-    CHECK(ring.put(7, 0));
+    CHECK(ring.at(7) == nullptr);
+    CHECK(ring.first() == nullptr);
+    CHECK(ring.put(7, &sources[0]));
     for (std::uint64_t width = 64; width <= 1024; width *= 2)
-        CHECK(ring.at(7 + width) == timestamp_ring::nobody);
+        CHECK(ring.at(7 + width) == nullptr);
 }
 
 TEST_CASE("the least of those that lie too far ahead is known, and is not passed by one that lies nearer later") {
+    std::array<step_state, 2> sources;
     timestamp_ring ring;
     ring.resize(2);
     ring.start_at(1);
-    CHECK(ring.put(100'000, 0));
-    CHECK(ring.put(1'000'000, 1));
-    CHECK(ring.first() == timestamp_ring::nobody);
+    CHECK(ring.put(100'000, &sources[0]));
+    CHECK(ring.put(1'000'000, &sources[1]));
+    CHECK(ring.first() == nullptr);
     CHECK(ring.beyond() == 100'000);
     ring.pass_to(99'999);
-    CHECK(ring.put(100'001, 1));
-    CHECK(ring.first() == timestamp_ring::nobody);
+    CHECK(ring.put(100'001, &sources[1]));
+    CHECK(ring.first() == nullptr);
     CHECK(ring.beyond() == 100'000);
 }
 

@@ -4,6 +4,7 @@
 #include "tools/bench/measure.hpp"
 #include "tools/bench/streams.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 
@@ -12,8 +13,10 @@ namespace bench {
 /// A cursor that spins, as a user's loop would.
 class follower {
 public:
-    follower(const pmemstream::reader& from, pmemstream::region where)
-        : at_(must(from.follow(where, {.spin = pmemstream::spin_for_ever, .registered = false}))) {}
+    follower(const pmemstream::reader& from, pmemstream::region where,
+             std::chrono::nanoseconds coalesce = pmemstream::cursor_options().coalesce)
+        : at_(must(
+              from.follow(where, {.spin = pmemstream::spin_for_ever, .coalesce = coalesce, .registered = false}))) {}
 
     [[nodiscard]] std::span<const std::byte> await() {
         auto got = at_.wait();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <pmemstream/detail/crc32_step.hpp>
+#include <pmemstream/detail/entry_layout.hpp>
 #include <pmemstream/detail/kill_point.hpp>
 #include <pmemstream/types.hpp>
 
@@ -43,7 +44,6 @@ struct append_state {
     std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
 };
 
-inline constexpr std::uint64_t entry_header_bytes = 16;
 /// Longer payloads have faster ways to their CRC than word by word.
 inline constexpr std::size_t short_payload_bytes_max = 256;
 /// From here on a short one has its CRC from two chains.

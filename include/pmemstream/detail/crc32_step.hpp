@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// A step of the CRC that every entry carries, where an append is inlined into its caller.
+// The CRC that every entry carries, where an append or a cursor's step is inlined into its caller.
 namespace pmemstream::detail {
 
 #if defined(__x86_64__)
@@ -71,6 +71,44 @@ inline constexpr auto crc32_moves = [] {
     // Two shifts, as one by 64 (no bytes at all) is undefined; a branch instead would be mispredicted.
     const auto message = ((state ^ word) << (56 - used)) << 8;
     return crc32_step(0, message) ^ (state >> used);
+}
+
+/// Extends by `bytes` bytes at `data` and then by three values, for short data in a loop that has no register to spare.
+[[nodiscard, gnu::always_inline]] inline std::uint32_t crc32_chain(std::uint32_t state32, const std::byte* data,
+                                                                   std::size_t bytes, std::uint64_t first,
+                                                                   std::uint64_t second, std::uint64_t third) noexcept {
+    std::uint64_t state = state32;
+    const auto four_words = [](std::uint64_t at, const std::byte* from) __attribute__((always_inline)) {
+        at = crc32_step_at<8>(crc32_step_at<8>(at, from), from + 8);
+        return crc32_step_at<8>(crc32_step_at<8>(at, from + 16), from + 24);
+    };
+    for (std::size_t blocks = bytes / 64; blocks > 0; --blocks, data += 64)
+        state = four_words(four_words(state, data), data + 32);
+    if ((bytes & 63) != 0) {
+        if ((bytes & 32) != 0) {
+            state = four_words(state, data);
+            data += 32;
+        }
+        if ((bytes & 16) != 0) {
+            state = crc32_step_at<8>(crc32_step_at<8>(state, data), data + 8);
+            data += 16;
+        }
+        if ((bytes & 8) != 0) {
+            state = crc32_step_at<8>(state, data);
+            data += 8;
+        }
+        if ((bytes & 4) != 0) {
+            state = crc32_step_at<4>(state, data);
+            data += 4;
+        }
+        if ((bytes & 2) != 0) {
+            state = crc32_step_at<2>(state, data);
+            data += 2;
+        }
+        if ((bytes & 1) != 0)
+            state = crc32_step_at<1>(state, data);
+    }
+    return static_cast<std::uint32_t>(crc32_step(crc32_step(crc32_step(state, first), second), third));
 }
 #endif
 

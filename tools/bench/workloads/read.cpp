@@ -25,8 +25,11 @@ std::uint64_t raw_walk(const std::byte* memory, std::uint64_t bytes) {
     for (std::uint64_t position = 0; position < bytes;) {
         const auto* const header = reinterpret_cast<const raw_header*>(memory + position);
         const auto* const payload = memory + position + sizeof *header;
-        if constexpr (Crc)
-            sum += pmemstream::base::crc32c_extend(~std::uint32_t{0}, payload, header->payload_bytes);
+        if constexpr (Crc) {
+            std::uint32_t crc = base::crc32c_extend(~std::uint32_t{0}, payload, header->payload_bytes);
+            crc = base::crc32c_extend_u64(crc, header->payload_bytes);
+            sum += base::crc32c_extend_u64(crc, header->number);
+        }
         sum += header->number + std::to_integer<std::uint64_t>(*payload);
         position += entry_bytes(header->payload_bytes);
     }

@@ -61,10 +61,10 @@ void stream_pair::ask(std::uint64_t what, std::uint64_t size) {
     writer_.ask();
 }
 
-double stream_pair::by_stream(std::uint64_t size) {
+double stream_pair::by_stream(std::uint64_t size, std::chrono::nanoseconds coalesce) {
     ask(static_cast<std::uint64_t>(step_kind::clear), size);
     writer_.await();
-    follower at(from_, told(writer_.shared().from.data()));
+    follower at(from_, told(writer_.shared().from.data()), coalesce);
     ask(static_cast<std::uint64_t>(step_kind::append), size);
     std::uint64_t sum = touch_lines(at.await());
     const auto begin = clock::now();
@@ -100,11 +100,15 @@ void run_stream(const settings& how, report& into) {
     pin(how.cpu);
     for (const std::uint64_t size : how.sizes_or({8, 64, 256, 1024, 4096, 65536})) {
         const auto costs =
-            in_turns(how.repetitions, {[&] { return pair.by_stream(size); }, [&] { return pair.by_hand(size); }});
+            in_turns(how.repetitions, {[&] { return pair.by_stream(size); }, [&] { return pair.by_hand(size); },
+                                       [&] { return pair.by_stream(size, std::chrono::nanoseconds(0)); }});
         row r{.workload = "stream", .variant = "two processes", .payload_bytes = size, .unit = "ns/entry"};
         r.limit = "the same over a raw log without checks";
         r.goal = 1.3;
         into.add(summarized(r, costs[0], costs[1]));
+        r.variant = "two processes, coalesce 0";
+        r.goal.reset();
+        into.add(summarized(r, costs[2], costs[1]));
     }
 }
 

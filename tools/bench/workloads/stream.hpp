@@ -4,6 +4,9 @@
 #include "tools/bench/settings.hpp"
 #include "tools/bench/streams.hpp"
 
+#include <chrono>
+#include <cstdint>
+
 namespace bench {
 
 /// A process that appends and this one, which follows: through a stream, and by hand. Also what peers are held against
@@ -14,7 +17,8 @@ public:
     stream_pair(const settings& how, std::uint64_t bytes);
 
     /// ns per entry at this, the reading, side.
-    [[nodiscard]] double by_stream(std::uint64_t payload_bytes);
+    [[nodiscard]] double by_stream(std::uint64_t payload_bytes,
+                                   std::chrono::nanoseconds coalesce = pmemstream::cursor_options().coalesce);
     [[nodiscard]] double by_hand(std::uint64_t payload_bytes);
 
 private:

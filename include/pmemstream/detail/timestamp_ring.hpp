@@ -7,17 +7,18 @@
 #include <limits>
 #include <vector>
 
-namespace pmemstream::log {
+namespace pmemstream::detail {
+
+struct step_state;
 
 /// Which source holds which timestamp next, for a merge of sources that hold one each. Timestamps of a stream leave few
 /// gaps, so a merge asks for one after the other: each has its place in a ring as wide as a few times the sources, and
 /// is found without a look at any other. One that lies too far ahead for the ring is left out until it is near
 /// (beyond()), and all are put again then: once per width of the ring at most. So an entry takes as many steps
 /// however many sources there are; what grows with them is the memory that is walked.
-/// Thread safety: none.
+/// Not for users. Thread safety: none.
 class timestamp_ring {
 public:
-    static constexpr std::uint32_t nobody = std::numeric_limits<std::uint32_t>::max();
     static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
 
     /// Makes room for so many sources. To be followed by start_at().
@@ -38,14 +39,14 @@ public:
     /// Nothing before `timestamp` (not less than next()) will be asked for any more.
     void pass_to(std::uint64_t timestamp) noexcept { next_ = timestamp; }
 
-    /// Who holds exactly `timestamp`; nobody also where that was left out.
-    [[nodiscard, gnu::always_inline]] std::uint32_t at(std::uint64_t timestamp) const noexcept {
+    /// Who holds exactly `timestamp`; null where nobody does, or where it was left out.
+    [[nodiscard, gnu::always_inline]] step_state* at(std::uint64_t timestamp) const noexcept {
         const place& here = places_.data()[timestamp & mask_];
-        return here.timestamp == timestamp ? here.source : nobody;
+        return here.timestamp == timestamp ? here.source : nullptr;
     }
 
     /// `source` holds `timestamp`, which is not less than next(). False, and nothing done, if another one holds it.
-    [[nodiscard, gnu::always_inline]] bool put(std::uint64_t timestamp, std::uint32_t source) noexcept {
+    [[nodiscard, gnu::always_inline]] bool put(std::uint64_t timestamp, step_state* source) noexcept {
         if (timestamp - next_ > mask_) [[unlikely]] {
             if (timestamp < beyond_)
                 beyond_ = timestamp;
@@ -58,12 +59,12 @@ public:
         return true;
     }
 
-    /// Who holds the least timestamp of all. Nobody, if that is one that was left out, or if there is none.
-    [[nodiscard]] std::uint32_t first() const noexcept {
+    /// Who holds the least timestamp of all. Null, if that is one that was left out, or if there is none.
+    [[nodiscard]] step_state* first() const noexcept {
         for (std::uint64_t i = 0; i <= mask_ && next_ + i < beyond_; ++i)
-            if (const std::uint32_t found = at(next_ + i); found != nobody)
+            if (step_state* const found = at(next_ + i); found != nullptr)
                 return found;
-        return nobody;
+        return nullptr;
     }
 
     /// The least timestamp that was left out, or never.
@@ -72,7 +73,7 @@ public:
 private:
     struct place {
         std::uint64_t timestamp = 0;  // no entry's
-        std::uint32_t source = nobody;
+        step_state* source = nullptr;
     };
 
     std::vector<place> places_;
@@ -81,4 +82,4 @@ private:
     std::uint64_t beyond_ = never;
 };
 
-}  // namespace pmemstream::log
+}  // namespace pmemstream::detail
