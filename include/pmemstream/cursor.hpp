@@ -88,9 +88,10 @@ struct cursor_options {
     /// How long wait() spins before it sleeps. 0: sleep at once; spin_for_ever: never sleep.
     std::chrono::nanoseconds spin{20'000};
     /// A writer at full speed is slowed down by whoever looks after each of its entries: every look takes a line of the
-    /// memory from its processor. So where wait() finds the next entry there already time after time, it pauses before
-    /// it looks again, for up to this long (at most 1 ms), and then has many to show. An entry that was waited for is
-    /// shown at once. 0: never pause.
+    /// memory from its processor. So where wait() has found something there at one look after another, it pauses before
+    /// the next, for up to this long (at most 1 ms), and then has many to show. Under such load an entry is seen so much
+    /// later, and by a reader that is hardly faster than the writer a few pauses later; an entry that was waited for is
+    /// shown at once, and next() never pauses. 0, or `spin` of 0: wait() does not either.
     std::chrono::nanoseconds coalesce{1'500};
     /// The longest single sleep before the cursor looks again by itself, at most (and by default) 1 s. sleep_for_ever
     /// relies on the doorbell alone, so that it sleeps on when the file is truncated and nobody rings.

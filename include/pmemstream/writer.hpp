@@ -214,12 +214,12 @@ private:
 [[gnu::always_inline]] inline result<timestamp> writer::append(region where,
                                                                std::span<const std::byte> payload) noexcept {
     auto& state = state_;
-    if (!detail::append_short<false>(state, where, payload.data(), payload.size())) [[unlikely]]
+    const detail::appended done = detail::append_short<false>(state, where, payload.data(), payload.size());
+    if (done.timestamp == 0) [[unlikely]]
         return append_any(where, payload);
-    const timestamp given{state.next_timestamp - 1};
-    if (detail::somebody_sleeps(state, where.index())) [[unlikely]]
-        return ring_after_append(where.index(), given);
-    return given;
+    if (detail::somebody_sleeps(state, done.door_offset)) [[unlikely]]
+        return ring_after_append(where.index(), timestamp{done.timestamp});
+    return timestamp{done.timestamp};
 }
 
 }  // namespace pmemstream

@@ -89,7 +89,9 @@ static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
 
 void writer::impl::commit(std::uint32_t index, std::uint64_t end, std::uint64_t newest) noexcept {
     detail::store_commit(hot, regions[index], end, newest, hot.next_timestamp - 1);
-    if (bell->fenced() ? detail::somebody_sleeps<true>(hot, index) : detail::somebody_sleeps<false>(hot, index))
+    const std::uint32_t door_offset = regions[index].door_offset;
+    if (bell->fenced() ? detail::somebody_sleeps<true>(hot, door_offset)
+                       : detail::somebody_sleeps<false>(hot, door_offset))
         bell->ring_from_append(index, table.slot(index).commit.wake);
 }
 
@@ -103,14 +105,14 @@ inline void writer::impl::announce_too_early(std::uint32_t index, std::uint64_t 
         base::store_release(table.slot(index).persist.persisted, format::persisted_word(end, epoch));
 }
 
-bool writer::impl::append_long(region where, std::span<const std::byte> payload) noexcept {
-    return payload.size() <= payload_bytes_max &&
-           detail::append_one(hot, where, payload.size(), base::round_up(payload.size(), 8),
-                              [&](std::byte* to, std::uint64_t seed) noexcept {
-                                  announce_too_early(where.index(), regions[where.index()].committed +
-                                                                        format::entry_bytes(payload.size()));
-                                  return write_payload(to, payload, static_cast<std::uint32_t>(seed));
-                              });
+detail::appended writer::impl::append_long(region where, std::span<const std::byte> payload) noexcept {
+    if (payload.size() > payload_bytes_max)
+        return {};
+    return detail::append_one(
+        hot, where, payload.size(), base::round_up(payload.size(), 8), [&](std::byte* to, std::uint64_t seed) noexcept {
+            announce_too_early(where.index(), regions[where.index()].committed + format::entry_bytes(payload.size()));
+            return write_payload(to, payload, static_cast<std::uint32_t>(seed));
+        });
 }
 
 result<timestamp> writer::append_any(region where, std::span<const std::byte> payload) noexcept {
@@ -118,14 +120,14 @@ result<timestamp> writer::append_any(region where, std::span<const std::byte> pa
     if (impl_->all_durable)
         return impl_->append_durably(where, payload);
     const bool too_early = base::mutated(base::mutant::flags_before_commit);
-    const bool seen_before = too_early && detail::somebody_sleeps(hot, where.index());
-    const bool done = payload.size() > detail::short_payload_bytes_max
-                          ? impl_->append_long(where, payload)
-                          : detail::append_short<true>(hot, where, payload.data(), payload.size());
-    if (!done)
+    const bool seen_before = too_early && detail::somebody_sleeps(hot, impl_->regions[where.index()].door_offset);
+    const detail::appended done = payload.size() > detail::short_payload_bytes_max
+                                      ? impl_->append_long(where, payload)
+                                      : detail::append_short<true>(hot, where, payload.data(), payload.size());
+    if (done.timestamp == 0)
         return impl_->append(where, payload);
-    const timestamp given{hot.next_timestamp - 1};
-    if (too_early ? seen_before : detail::somebody_sleeps(hot, where.index())) [[unlikely]]
+    const timestamp given{done.timestamp};
+    if (too_early ? seen_before : detail::somebody_sleeps(hot, done.door_offset)) [[unlikely]]
         return ring_after_append(where.index(), given);
     return given;
 }

@@ -26,7 +26,7 @@ struct cursor::impl {
           walk(at),
           options(how),
           registration(how.registered, how.horizon, *of->control, of->file->header()),
-          pace(how.coalesce) {
+          pace(how) {
         keep_registered();
     }
 
@@ -81,8 +81,14 @@ struct cursor::impl {
 };
 
 cursor::cursor(std::unique_ptr<impl> state) noexcept : at_(&state->walk.at()), impl_(std::move(state)) {}
-cursor::cursor(cursor&&) noexcept = default;
-cursor& cursor::operator=(cursor&&) noexcept = default;
+cursor::cursor(cursor&& other) noexcept : at_(std::exchange(other.at_, nullptr)), impl_(std::move(other.impl_)) {}
+cursor& cursor::operator=(cursor&& other) noexcept {
+    impl_ = std::move(other.impl_);
+    at_ = impl_ != nullptr ? &impl_->walk.at() : nullptr;
+    if (this != &other)
+        other.at_ = nullptr;
+    return *this;
+}
 cursor::~cursor() = default;
 
 result<std::optional<entry>> cursor::next_any() noexcept {
@@ -91,7 +97,7 @@ result<std::optional<entry>> cursor::next_any() noexcept {
 
 result<std::optional<entry>> cursor::wait_any(std::chrono::nanoseconds timeout) noexcept {
     auto& self = *impl_;
-    return log::wait_for([&self] { return self.next(); }, [&self] { return self.walk.position() != self.walk.limit(); },
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.walk.limit() - self.walk.position(); },
                          [&self] { return self.watch(); }, [&self] { self.keep_registered(); }, self.place(),
                          self.options, timeout, self.pace);
 }

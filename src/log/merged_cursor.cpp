@@ -34,6 +34,7 @@ struct merged_cursor::impl {
     log::region_table table;            // this cursor's own, so that a look needs no lock and no copy
     std::vector<std::uint64_t> joined;  // by slot index: the state word under which it joined
     std::uint64_t reached = 0;          // all entries up to this timestamp are heads, or shown, or behind a head
+    std::uint64_t reached_word = 0;     // the stream's word that said so
     std::vector<error> pending;  // to be told by the next calls, in place of entries; the last one stays if damaged
     bool damaged = false;
     result<void> status;
@@ -42,7 +43,7 @@ struct merged_cursor::impl {
         : registration(how.registered, how.horizon, *reader->control, reader->file->header()),
           of(std::move(reader)),
           options(how),
-          pace(how.coalesce) {
+          pace(how) {
         hot.faulted = &of->file->medium().trouble();
     }
 
@@ -156,11 +157,17 @@ struct merged_cursor::impl {
         return done;
     }
 
+    /// Nobody vouches for the word: beyond the greatest timestamp there is none.
+    void reach(std::uint64_t word) noexcept {
+        reached_word = word;
+        reached = std::min(word, format::timestamp_max);
+    }
+
     /// Reaches further and gathers what became visible. False: nothing did.
     [[nodiscard]] result<bool> look_further() {
         // [V4] acquire, and read before the regions. Pairs with the release [V3] in append.hpp and [V8] in flusher.cpp.
         const std::uint64_t committed = base::load_acquire(stream_timestamp());
-        if (committed == reached)
+        if (committed == reached_word)
             return false;
         if (auto done = join_regions(after{pmemstream::timestamp{hot.last}}); !done)
             return tl::unexpected(std::move(done.error()));
@@ -169,8 +176,8 @@ struct merged_cursor::impl {
             if (!sources[i].has_head)
                 put(i, sources[i].walk.next());
         base::die_at(base::kill_point::regions_read);
-        reached =
-            base::mutated(base::mutant::regions_before_timestamp) ? base::load_acquire(stream_timestamp()) : committed;
+        reach(base::mutated(base::mutant::regions_before_timestamp) ? base::load_acquire(stream_timestamp())
+                                                                    : committed);
         hot.show_up_to = pending.empty() ? reached : 0;
         return true;
     }
@@ -238,7 +245,12 @@ struct merged_cursor::impl {
     }
 
     [[nodiscard]] ipc::watched_words watch() const noexcept {
-        return {&stream_timestamp(), reached, &stream_timestamp(), reached};
+        return {&stream_timestamp(), reached_word, &stream_timestamp(), reached_word};
+    }
+
+    /// Of what lies before the next look at the stream's timestamp: entries of common size.
+    [[nodiscard]] std::uint64_t known_bytes() const noexcept {
+        return reached < ring.next() ? 0 : (reached - ring.next() + 1) * 64;
     }
 
     /// Up to which everything in the stream is committed, or persisted.
@@ -249,8 +261,15 @@ struct merged_cursor::impl {
 };
 
 merged_cursor::merged_cursor(std::unique_ptr<impl> state) noexcept : merge_(&state->hot), impl_(std::move(state)) {}
-merged_cursor::merged_cursor(merged_cursor&&) noexcept = default;
-merged_cursor& merged_cursor::operator=(merged_cursor&&) noexcept = default;
+merged_cursor::merged_cursor(merged_cursor&& other) noexcept
+    : merge_(std::exchange(other.merge_, nullptr)), impl_(std::move(other.impl_)) {}
+merged_cursor& merged_cursor::operator=(merged_cursor&& other) noexcept {
+    impl_ = std::move(other.impl_);
+    merge_ = impl_ != nullptr ? &impl_->hot : nullptr;
+    if (this != &other)
+        other.merge_ = nullptr;
+    return *this;
+}
 merged_cursor::~merged_cursor() = default;
 
 result<std::optional<entry>> merged_cursor::next_any() noexcept {
@@ -268,7 +287,7 @@ result<std::optional<entry>> merged_cursor::wait_any(std::chrono::nanoseconds ti
                                    &self.registration.lease(),
                                    self.of->file.get(),
                                    self.of->copy_up != nullptr};
-    return log::wait_for([&self] { return self.next(); }, [&self] { return self.ring.next() <= self.reached; },
+    return log::wait_for([&self] { return self.next(); }, [&self] { return self.known_bytes(); },
                          [&self] { return self.watch(); }, [&self] { self.keep_registered(); }, place, self.options,
                          timeout, self.pace);
 }
@@ -327,8 +346,8 @@ result<merged_cursor> reader::follow_all(const cursor_options& options) const {
     state->ring.start_at(state->hot.last + 1);
     if (auto done = impl_->file->ask([&] { return state->join_regions(start); }); !done)
         return tl::unexpected(std::move(done.error()));
-    state->reached = committed;
-    state->hot.show_up_to = state->pending.empty() ? committed : 0;
+    state->reach(committed);
+    state->hot.show_up_to = state->pending.empty() ? state->reached : 0;
     state->keep_registered();
     return merged_cursor(std::move(state));
 }

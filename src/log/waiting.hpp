@@ -50,17 +50,22 @@ bool spin(const Words& words, steady::time_point until) noexcept {
     return false;
 }
 
-/// wait() of both cursors. `next()` looks once; `more()` tells whether what it saw has further entries; `watch()` gives the
-/// words that move when looking again is worth it; `keep_registered()` moves over to a control file that was made anew
-/// while this slept.
-template <class Next, class More, class Watch, class Register>
-result<std::optional<entry>> wait_for(Next next, More more, Watch watch, Register keep_registered,
+/// wait() of both cursors. `next()` takes a step; `known()` tells how many bytes, or about, are known to lie before it
+/// without another look at the writer's words; `watch()` gives the words that move when looking again is worth it;
+/// `keep_registered()` moves over to a control file that was made anew while this slept.
+template <class Next, class Known, class Watch, class Register>
+result<std::optional<entry>> wait_for(Next next, Known known, Watch watch, Register keep_registered,
                                       const waiting_place& place, const cursor_options& options,
                                       std::chrono::nanoseconds timeout, coalescing& pace) noexcept {
-    pace.pause(timeout);
+    const bool looks = known() == 0;
+    if (looks) {
+        const auto paused = pace.pause(timeout);
+        if (timeout != std::chrono::nanoseconds::max())
+            timeout -= paused;
+    }
     auto got = next();
-    const bool found = got && *got;
-    pace.looked(found, found && more());
+    if (looks)
+        pace.looked(got && *got, known());
     if (!got || *got || timeout <= std::chrono::nanoseconds::zero())
         return got;
     const auto deadline = deadline_after(timeout);

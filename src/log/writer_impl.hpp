@@ -114,7 +114,7 @@ struct writer::impl {
     [[nodiscard]] std::string name_of(region where) const;
     void announce_too_early(std::uint32_t index, std::uint64_t end) noexcept;
     /// A payload that is not short, in the usual case; false where nothing was done.
-    [[nodiscard]] bool append_long(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] detail::appended append_long(region where, std::span<const std::byte> payload) noexcept;
     /// Of an entry that is whole and will not be committed: where pages are synced, the next writer may believe what lies
     /// behind the commit offset of one that died. Nothing where the file may be another writer's by now.
     void take_back(std::uint64_t entry) const noexcept {

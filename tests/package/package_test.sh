@@ -87,6 +87,9 @@ case $name in
         read -ra flags < <(pkg-config --cflags --libs pmemstream-cpp)
         "$CXX" -std=c++20 -o "$work/pkg_config" "$here/consumer/consumer.cpp" "${flags[@]}"
         LD_LIBRARY_PATH=$prefix/$LIBDIR run_consumer "$work/pkg_config"
+        # What is inlined reads the library's own objects: containers that look otherwise in the user's code are not in them.
+        "$CXX" -std=c++20 -D_GLIBCXX_DEBUG -o "$work/debug_containers" "$here/consumer/consumer.cpp" "${flags[@]}"
+        LD_LIBRARY_PATH=$prefix/$LIBDIR run_consumer "$work/debug_containers"
         ;;
 
     exports)

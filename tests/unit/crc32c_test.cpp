@@ -95,6 +95,7 @@ TEST_CASE("the chain gives the CRC of every short length, with the three values 
     if (!base::crc32c_has_instruction())
         return;
     std::mt19937 random(8);
+    const fenced_pages fenced;
     std::vector<std::byte> bytes(400);
     for (auto& each : bytes)
         each = static_cast<std::byte>(random());
@@ -106,8 +107,13 @@ TEST_CASE("the chain gives the CRC of every short length, with the three values 
             const auto* const more = reinterpret_cast<const std::byte*>(values);
             message.insert(message.end(), more, more + sizeof values);
             const auto expected = by_definition(fresh, message.data(), message.size());
-            CHECK(pmemstream::detail::crc32_chain(fresh, bytes.data() + at, length, values[0], values[1], values[2]) ==
-                  expected);
+            // At the end of what may be read, where it is not seen by sanitizers.
+            std::byte* const last = fenced.end() - length;
+            std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), length, last);
+            for (const std::byte* const from :
+                 {static_cast<const std::byte*>(bytes.data()) + at, static_cast<const std::byte*>(last)})
+                CHECK(pmemstream::detail::crc32_chain(fresh, from, length, values[0], values[1], values[2]) ==
+                      expected);
             const auto state = base::crc32c_extend(fresh, bytes.data() + at, length);
             CHECK(base::crc32c_extend_u64s(state, values[0], values[1], values[2]) == expected);
         }

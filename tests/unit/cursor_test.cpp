@@ -233,6 +233,30 @@ TEST_CASE("damage below the commit offset is corrupt with region and offset, and
     CHECK(to_uint(cursor.position()) == damaged);
 }
 
+TEST_CASE("a cursor that was moved goes on where it was, also back and over another one") {
+    small_stream stream;
+    const auto to = stream.write();
+    const region where = must(to->allocate(65'536));
+    for (int i = 0; i < 20; ++i)
+        must(to->append(where, bytes_of(std::to_string(i))));
+    const auto from = stream.read();
+    const auto moved = [](auto first, auto second) {
+        const auto next = [](auto& at) { return text_of(must(at.next()).value().payload()); };
+        CHECK(next(first) == "0");
+        auto other = std::move(first);
+        CHECK(next(other) == "1");
+        first = std::move(other);
+        CHECK(next(first) == "2");
+        CHECK(next(second) == "0");
+        second = std::move(first);
+        CHECK(next(second) == "3");
+        first = std::move(second);
+        CHECK(next(first) == "4");
+    };
+    moved(must(from.follow(where)), must(from.follow(where)));
+    moved(must(from.follow_all()), must(from.follow_all()));
+}
+
 TEST_CASE("entry_bytes is the header, the payload and padding to eight") {
     CHECK(format::entry_bytes(0) == 16);
     CHECK(format::entry_bytes(1) == 24);

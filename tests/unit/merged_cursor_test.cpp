@@ -1,10 +1,13 @@
+#include "src/format/layout.hpp"
 #include "tests/support/file_image.hpp"
 #include "tests/support/small_stream.hpp"
 
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -36,6 +39,28 @@ TEST_CASE("entries of many regions come in timestamp order, each once") {
         seen.push_back(text_of(shown.payload()));
     }
     CHECK(seen == expected);
+}
+
+TEST_CASE("whatever becomes of the stream's timestamp, a merged cursor shows what there is and ends") {
+    for (const std::uint64_t lie : {~std::uint64_t{0}, ~std::uint64_t{0} - 1, format::timestamp_max + 1,
+                                    format::timestamp_max, std::uint64_t{4}}) {
+        CAPTURE(lie);
+        small_stream stream;
+        const auto to = stream.write();
+        const region where = must(to->allocate(4096));
+        for (int i = 0; i < 3; ++i)
+            must(to->append(where, bytes_of(std::to_string(i))));
+        auto cursor = must(stream.read().follow_all());
+        auto image = read_image(stream.file);
+        const std::uint64_t at = format::header_offset + offsetof(format::shared_header, commit.timestamp);
+        REQUIRE(image_at<std::uint64_t>(image, at) == 3);
+        std::fstream(stream.file, std::ios::in | std::ios::out | std::ios::binary)
+            .seekp(static_cast<std::streamoff>(at))
+            .write(reinterpret_cast<const char*>(&lie), sizeof lie);
+        CHECK(texts_of(cursor) == texts{"0", "1", "2"});
+        CHECK(code_of(cursor.status()) == "ok");
+        CHECK_FALSE(must(cursor.wait(1ms)).has_value());
+    }
 }
 
 TEST_CASE("regions that are allocated later join by themselves, also beyond the first table segment") {

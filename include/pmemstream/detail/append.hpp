@@ -70,11 +70,11 @@ inline constexpr std::size_t two_chains_bytes_min = 136;
     region.committed = end;
 }
 
-/// After a commit store to a region: whether somebody who may sleep behind its door, or the stream's, is to be rung
-/// for. `Fenced`: the writer could not register for membarrier.
+/// After a commit store to a region whose door's flag is there: whether somebody who may sleep behind it, or behind the
+/// stream's, is to be rung for. `Fenced`: the writer could not register for membarrier.
 template <bool Fenced = false>
 [[nodiscard, gnu::always_inline]] inline bool somebody_sleeps(const append_state& state,
-                                                              std::uint32_t region_index) noexcept {
+                                                              std::uint32_t door_offset) noexcept {
     // [D4] The commit store is ordered before the load of the flags: by the sleeper's membarrier, which makes every
     //      running thread of this process pass a full barrier, or by the fence; only the compiler is left to be told.
     //      Pairs with [D2] in reader_control.cpp. Without it: writer and sleeper each miss the other's store.
@@ -82,7 +82,6 @@ template <bool Fenced = false>
         std::atomic_thread_fence(std::memory_order_seq_cst);
     else
         std::atomic_signal_fence(std::memory_order_seq_cst);
-    const std::uint32_t door_offset = state.regions[region_index].door_offset;
     const std::byte* const stream = state.doors.load(std::memory_order_acquire);
     const auto flag = [](const std::byte* at) {
         return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(at), __ATOMIC_RELAXED);
@@ -105,20 +104,25 @@ template <bool Fenced = false>
 }
 #endif
 
-/// Appends and commits an entry; false where nothing was committed and the library is to look at it. The entry's timestamp is
-/// state.next_timestamp - 1 then. `padded_bytes`: the payload up to a multiple of 8. `copy` stores payload and padding
+/// An entry that was appended and committed.
+struct appended {
+    std::uint64_t timestamp = 0;    ///< 0: nothing was committed, and the library is to look at it
+    std::uint32_t door_offset = 0;  ///< of its region
+};
+
+/// Appends and commits an entry. `padded_bytes`: the payload up to a multiple of 8. `copy` stores payload and padding
 /// at the place that it is given, and extends the CRC's register that it is given by the payload.
 template <class Copy>
-[[nodiscard, gnu::always_inline]] inline bool append_one(append_state& state, region where, std::size_t bytes,
-                                                         std::size_t padded_bytes, const Copy& copy) noexcept {
+[[nodiscard, gnu::always_inline]] inline appended append_one(append_state& state, region where, std::size_t bytes,
+                                                             std::size_t padded_bytes, const Copy& copy) noexcept {
 #if defined(__x86_64__)
     if (where.index() >= state.regions_inline) [[unlikely]]
-        return false;
+        return {};
     append_region& to = state.regions[where.index()];
     const std::uint64_t offset = to.committed;
     const std::uint64_t end = offset + entry_header_bytes + padded_bytes;
     if (to.state != live_state_word(where) || end > to.limit) [[unlikely]]
-        return false;
+        return {};
     std::byte* const entry = state.base + offset;
     std::uint64_t crc = copy(entry + entry_header_bytes, std::uint64_t{to.crc_seed});
     const std::uint64_t now = state.next_timestamp;
@@ -132,13 +136,14 @@ template <class Copy>
     // The very stores above may have met a page that is gone.
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]]
-        return false;  // and the library takes back what is whole, and will not be committed
+        return {};  // and the library takes back what is whole, and will not be committed
     state.next_timestamp = now + 1;
+    const std::uint32_t door_offset = to.door_offset;
     store_commit(state, to, end, now, now);
-    return true;
+    return {now, door_offset};
 #else
     (void)state, (void)where, (void)bytes, (void)padded_bytes, (void)copy;
-    return false;
+    return {};
 #endif
 }
 
@@ -151,10 +156,8 @@ template <class Copy>
     for (; i + 16 <= bytes; i += 16) {
         if (i == bytes / 32 * 16)
             base::die_at(base::kill_point::copy);
-        std::uint64_t words[2];
-        std::memcpy(words, from + i, sizeof words);
-        crc = crc32_step(crc32_step(crc, words[0]), words[1]);
-        std::memcpy(to + i, from + i, sizeof words);
+        crc = crc32_step_at<8>(crc32_step_at<8>(crc, from + i), from + i + 8);
+        std::memcpy(to + i, from + i, 16);
     }
     if (i < bytes) {
         if (i == 0)
@@ -176,10 +179,8 @@ template <class Copy>
     std::uint64_t second = 0;
     std::size_t i = 0;
     const auto both = [&](std::uint64_t & state, std::size_t at) __attribute__((always_inline)) {
-        std::uint64_t words[2];
-        std::memcpy(words, from + at, sizeof words);
-        state = crc32_step(crc32_step(state, words[0]), words[1]);
-        std::memcpy(to + at, from + at, sizeof words);
+        state = crc32_step_at<8>(crc32_step_at<8>(state, from + at), from + at + 8);
+        std::memcpy(to + at, from + at, 16);
     };
     for (; i < half; i += 16) {
         both(crc, i);
@@ -198,8 +199,9 @@ template <class Copy>
 /// append_one() of a short payload, the checksum of whose words is copy_words()'s. `Tails`: also of one that is not whole
 /// words.
 template <bool Tails, class CopyWords>
-[[nodiscard, gnu::always_inline]] inline bool append_words(append_state& state, region where, const std::byte* payload,
-                                                           std::size_t bytes, const CopyWords& copy_words) noexcept {
+[[nodiscard, gnu::always_inline]] inline appended append_words(append_state& state, region where,
+                                                               const std::byte* payload, std::size_t bytes,
+                                                               const CopyWords& copy_words) noexcept {
     const std::size_t words_bytes = bytes & ~std::size_t{7};
     const std::size_t tail_bytes = Tails ? bytes & 7 : 0;
     return append_one(
@@ -218,25 +220,25 @@ template <bool Tails, class CopyWords>
 /// A function of its own, in the caller's program: inlined as well, it would take registers from the shorter ones, which
 /// then cost a third more in some loops.
 template <bool Tails>
-[[nodiscard, gnu::noinline]] bool append_in_halves(append_state& state, region where, const std::byte* payload,
-                                                   std::size_t bytes) noexcept {
+[[nodiscard, gnu::noinline]] appended append_in_halves(append_state& state, region where, const std::byte* payload,
+                                                       std::size_t bytes) noexcept {
     return append_words<Tails>(state, where, payload, bytes, copy_words_in_halves);
 }
 #endif
 
 /// append_one() of a short payload. `Tails`: also of one that is not whole words.
 template <bool Tails>
-[[nodiscard, gnu::always_inline]] inline bool append_short(append_state& state, region where, const std::byte* payload,
-                                                           std::size_t bytes) noexcept {
+[[nodiscard, gnu::always_inline]] inline appended append_short(append_state& state, region where,
+                                                               const std::byte* payload, std::size_t bytes) noexcept {
 #if defined(__x86_64__)
-    if (bytes > short_payload_bytes_max || (!Tails && (bytes & 7) != 0)) [[unlikely]]
-        return false;
+    if (!Tails && (bytes & 7) != 0) [[unlikely]]
+        return {};
     if (bytes >= two_chains_bytes_min) [[unlikely]]
-        return append_in_halves<Tails>(state, where, payload, bytes);
+        return bytes > short_payload_bytes_max ? appended{} : append_in_halves<Tails>(state, where, payload, bytes);
     return append_words<Tails>(state, where, payload, bytes, copy_words);
 #else
     (void)state, (void)where, (void)payload, (void)bytes;
-    return false;
+    return {};
 #endif
 }
 

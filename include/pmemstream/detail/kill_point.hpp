@@ -42,6 +42,7 @@ enum class kill_point : std::uint8_t {
     control_renewed,   ///< the writer is between a new control file and its nonce
     control_named,     ///< the same between the nonce and the ring for everybody
     sync_refused,      ///< the system has refused a sync, and nobody else knows
+    reader_pauses,     ///< wait() lets the writer get ahead
     slot_read,         ///< a slot's fields are copied, and not yet known to be of one generation
 };
 

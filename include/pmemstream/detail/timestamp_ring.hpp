@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
+#include <memory>
 
 namespace pmemstream::detail {
 
@@ -23,13 +23,14 @@ public:
 
     /// Makes room for so many sources. To be followed by start_at().
     void resize(std::size_t sources) {
-        places_.resize(std::bit_ceil(sources * 4 + 64));
-        mask_ = places_.size() - 1;
+        const std::size_t places = std::bit_ceil(sources * 4 + 64);
+        places_ = std::make_unique<place[]>(places);
+        mask_ = places - 1;
     }
 
     /// Forgets who held what. The least timestamp that may be put, and found, from now on is `timestamp`.
     void start_at(std::uint64_t timestamp) noexcept {
-        std::fill(places_.begin(), places_.end(), place{});
+        std::fill_n(places_.get(), mask_ + 1, place{});
         next_ = timestamp;
         beyond_ = never;
     }
@@ -41,7 +42,7 @@ public:
 
     /// Who holds exactly `timestamp`; null where nobody does, or where it was left out.
     [[nodiscard, gnu::always_inline]] step_state* at(std::uint64_t timestamp) const noexcept {
-        const place& here = places_.data()[timestamp & mask_];
+        const place& here = places_.get()[timestamp & mask_];
         return here.timestamp == timestamp ? here.source : nullptr;
     }
 
@@ -52,7 +53,7 @@ public:
                 beyond_ = timestamp;
             return true;
         }
-        place& here = places_.data()[timestamp & mask_];
+        place& here = places_.get()[timestamp & mask_];
         if (here.timestamp == timestamp && here.source != source) [[unlikely]]
             return false;
         here = {timestamp, source};
@@ -76,7 +77,7 @@ private:
         step_state* source = nullptr;
     };
 
-    std::vector<place> places_;
+    std::unique_ptr<place[]> places_;  // not a vector, whose debugging version has another size
     std::uint64_t mask_ = 0;
     std::uint64_t next_ = 1;
     std::uint64_t beyond_ = never;

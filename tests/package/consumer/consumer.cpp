@@ -11,6 +11,22 @@ int fail(const char* what, const pmemstream::error& why) {
     return 1;
 }
 
+/// Shows every text once.
+template <class Cursor, std::size_t Count>
+bool shows(Cursor& cursor, const std::string_view (&texts)[Count]) {
+    std::size_t count = 0;
+    for (const pmemstream::entry& entry : cursor) {
+        const auto payload = entry.payload();
+        if (count == Count || payload.size() != texts[count].size() ||
+            std::memcmp(payload.data(), texts[count].data(), payload.size()) != 0)
+            return false;
+        ++count;
+    }
+    if (!cursor.status())
+        fail("next", cursor.status().error());
+    return count == Count;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -41,16 +57,11 @@ int main(int argc, char** argv) {
     auto cursor = reader->follow(*region);
     if (!cursor)
         return fail("follow", cursor.error());
-    std::size_t count = 0;
-    for (const pmemstream::entry& entry : *cursor) {
-        const auto payload = entry.payload();
-        if (count == std::size(texts) || payload.size() != texts[count].size() ||
-            std::memcmp(payload.data(), texts[count].data(), payload.size()) != 0)
-            return 1;
-        ++count;
-    }
-    if (!cursor->status())
-        return fail("next", cursor->status().error());
-    std::printf("read back %zu entries\n", count);
+    auto merged = reader->follow_all();
+    if (!merged)
+        return fail("follow_all", merged.error());
+    if (!shows(*cursor, texts) || !shows(*merged, texts))
+        return 1;
+    std::printf("read back %zu entries\n", std::size(texts));
     return 0;
 }
