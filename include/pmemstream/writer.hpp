@@ -153,8 +153,9 @@ public:
 
     // --- entries ------------------------------------------------------------------------------------------------
 
-    /// Copies `payload` to the end of `where` and commits it: every reader sees it when this returns. Wait-free, no
-    /// allocation, no system call unless a reader sleeps. Errors, nothing changed: region_full, region_gone,
+    /// Copies `payload` to the end of `where` and commits it: every reader sees it when this returns. Nobody may change
+    /// `payload` meanwhile: its CRC may be of other bytes then, and the entry `corrupt`. Wait-free, no allocation, no
+    /// system call unless a reader sleeps. Errors, nothing changed: region_full, region_gone,
     /// reservation_open, too_large, exhausted (timestamps), io (the mapping faulted), wrong_process.
     [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
     /// The same, and returns at `how`. When making it persisted fails, the entry is committed all the same. Further
@@ -214,7 +215,7 @@ private:
 [[gnu::always_inline]] inline result<timestamp> writer::append(region where,
                                                                std::span<const std::byte> payload) noexcept {
     auto& state = state_;
-    const detail::appended done = detail::append_short<false>(state, where, payload.data(), payload.size());
+    const detail::appended done = detail::append_payload<false>(state, where, payload.data(), payload.size());
     if (done.timestamp == 0) [[unlikely]]
         return append_any(where, payload);
     if (detail::somebody_sleeps(state, done.door_offset)) [[unlikely]]

@@ -76,8 +76,15 @@ inline mutant active_mutant = mutant::none;
 [[nodiscard]] inline bool mutated(mutant m) noexcept {
     return active_mutant == m;
 }
+/// Any of them is.
+[[nodiscard]] inline bool mutated() noexcept {
+    return active_mutant != mutant::none;
+}
 #else
 [[nodiscard]] constexpr bool mutated(mutant) noexcept {
+    return false;
+}
+[[nodiscard]] constexpr bool mutated() noexcept {
     return false;
 }
 #endif

@@ -34,19 +34,26 @@ void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc,
     store_relaxed(header.meta, meta);
 }
 
+#ifdef PMEMSTREAM_TEST_HOOKS
+/// In two halves, between which the tests step in.
+std::uint32_t copy_with_crc(std::uint32_t crc, void* to, const void* from, std::size_t bytes) noexcept {
+    crc = base::crc32c_copy(crc, to, from, bytes / 2);
+    base::die_at(base::kill_point::copy);
+    return base::crc32c_copy(crc, static_cast<std::byte*>(to) + bytes / 2,
+                             static_cast<const std::byte*>(from) + bytes / 2, bytes - bytes / 2);
+}
+#else
+using base::detail::crc32c_copy_any;
+constexpr auto copy_with_crc = &crc32c_copy_any;
+#endif
+
 /// Stores a payload, with zeros behind it up to a multiple of 8; returns the CRC's register behind it.
 [[gnu::always_inline]] inline std::uint32_t write_payload(std::byte* to, std::span<const std::byte> payload,
                                                           std::uint32_t seed) noexcept {
     const std::size_t bytes = payload.size();
     if (!base::is_aligned(bytes, 8))
         std::memset(to + (bytes & ~std::size_t{7}), 0, 8);
-#ifdef PMEMSTREAM_TEST_HOOKS
-    const std::uint32_t crc = base::crc32c_copy(seed, to, payload.data(), bytes / 2);
-    base::die_at(base::kill_point::copy);
-    return base::crc32c_copy(crc, to + bytes / 2, payload.data() + bytes / 2, bytes - bytes / 2);
-#else
-    return base::crc32c_copy(seed, to, payload.data(), bytes);
-#endif
+    return copy_with_crc(seed, to, payload.data(), bytes);
 }
 
 /// Writes a whole entry at `to`, which lies in the file at `offset`.
@@ -77,7 +84,7 @@ void write_entry(std::byte* to, std::span<const std::byte> payload, std::uint64_
 
 }  // namespace
 
-// What the inlined part of an append knows of the format.
+// What the inlined part of an append knows of the format, beside an entry's layout (src/format/entry.cpp).
 static_assert(detail::live_state_word(region(0, 7)) == format::state_word(7, format::slot_state::live));
 static_assert(offsetof(format::slot_commit_line, commit_offset) == 0 &&
               offsetof(format::slot_commit_line, timestamp) == 8);
@@ -105,6 +112,11 @@ inline void writer::impl::announce_too_early(std::uint32_t index, std::uint64_t 
         base::store_release(table.slot(index).persist.persisted, format::persisted_word(end, epoch));
 }
 
+decltype(detail::append_state::copy_long) writer::impl::long_copy() noexcept {
+    // Mutants are the library's own to announce.
+    return base::mutated() ? nullptr : copy_with_crc;
+}
+
 detail::appended writer::impl::append_long(region where, std::span<const std::byte> payload) noexcept {
     if (payload.size() > payload_bytes_max)
         return {};
@@ -121,9 +133,9 @@ result<timestamp> writer::append_any(region where, std::span<const std::byte> pa
         return impl_->append_durably(where, payload);
     const bool too_early = base::mutated(base::mutant::flags_before_commit);
     const bool seen_before = too_early && detail::somebody_sleeps(hot, impl_->regions[where.index()].door_offset);
-    const detail::appended done = payload.size() > detail::short_payload_bytes_max
-                                      ? impl_->append_long(where, payload)
-                                      : detail::append_short<true>(hot, where, payload.data(), payload.size());
+    detail::appended done = detail::append_payload<true>(hot, where, payload.data(), payload.size());
+    if (base::mutated() && done.timestamp == 0)
+        done = impl_->append_long(where, payload);
     if (done.timestamp == 0)
         return impl_->append(where, payload);
     const timestamp given{done.timestamp};

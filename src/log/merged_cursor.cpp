@@ -248,8 +248,10 @@ struct merged_cursor::impl {
         return {&stream_timestamp(), reached_word, &stream_timestamp(), reached_word};
     }
 
-    /// Of what lies before the next look at the stream's timestamp: entries of common size.
+    /// Of what is to be told before the next look at the stream's timestamp; each entry is taken for 64 bytes.
     [[nodiscard]] std::uint64_t known_bytes() const noexcept {
+        if (!pending.empty())
+            return 1;
         return reached < ring.next() ? 0 : (reached - ring.next() + 1) * 64;
     }
 
@@ -335,6 +337,9 @@ result<merged_cursor> reader::follow_all(const cursor_options& options) const {
                              impl_->file->name());
     auto state = std::make_unique<merged_cursor::impl>(impl_, options);
     const std::uint64_t committed = base::load_acquire(state->stream_timestamp());
+    if (committed > format::timestamp_max)
+        return base::failure(errc::corrupt, "{}: the header (offset {}) gives an impossible timestamp: {}",
+                             impl_->file->name(), format::header_offset, committed);
     // "Newest" is a timestamp, the same for every region: skipping each to its own end would show entry 103 without
     // 102.
     start_at start = options.start;

@@ -45,6 +45,7 @@ void writer::impl::use_regions() noexcept {
     const bool enough_timestamps =
         hot.next_timestamp <= format::timestamp_max && format::timestamp_max - hot.next_timestamp > entries_max;
     const bool simple = !bell->fenced() && !all_durable && usable();
+    hot.copy_long = long_copy();
     hot.regions_inline = simple && enough_timestamps && base::crc32c_has_multiplication() ? table.slots() : 0;
 }
 

@@ -114,6 +114,9 @@ struct writer::impl {
     [[nodiscard]] std::string name_of(region where) const;
     void announce_too_early(std::uint32_t index, std::uint64_t end) noexcept;
     /// A payload that is not short, in the usual case; false where nothing was done.
+    /// For append_state::copy_long.
+    [[nodiscard]] static decltype(detail::append_state::copy_long) long_copy() noexcept;
+    /// An inlined append of a longer payload, as mutants have it.
     [[nodiscard]] detail::appended append_long(region where, std::span<const std::byte> payload) noexcept;
     /// Of an entry that is whole and will not be committed: where pages are synced, the next writer may believe what lies
     /// behind the commit offset of one that died. Nothing where the file may be another writer's by now.

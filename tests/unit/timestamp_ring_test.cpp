@@ -141,4 +141,18 @@ TEST_CASE("the least of those that lie too far ahead is known, and is not passed
     CHECK(ring.beyond() == 100'000);
 }
 
+TEST_CASE("one that lies too far ahead is another source's when it has come near") {
+    std::array<step_state, 2> sources;
+    timestamp_ring ring;
+    ring.resize(2);
+    ring.start_at(1);
+    CHECK(ring.put(100'000, &sources[0]));
+    ring.pass_to(99'999);
+    CHECK_FALSE(ring.put(100'000, &sources[1]));
+    CHECK(ring.put(99'999, &sources[1]));
+    ring.start_at(100'000);
+    CHECK(ring.put(100'000, &sources[0]));
+    CHECK_FALSE(ring.put(100'000, &sources[1]));
+}
+
 }  // namespace

@@ -12,7 +12,7 @@
 
 // The usual case of an append, inlined into its caller: a call, with what it saves and hands over, would cost as much
 // as the entry. Whatever is unusual is left to the library. Nothing here is for users, and it may change with any minor
-// version. The format it writes is src/format's; src/log/append.cpp asserts that the two agree.
+// version. The format it writes is src/format's, which asserts that the two agree.
 namespace pmemstream::detail {
 
 /// What an append needs of a live region, at hand in one cache line.
@@ -42,12 +42,15 @@ struct append_state {
     std::uint64_t epoch_bits = 0;  ///< of every entry's meta word
     std::uint64_t next_timestamp = 1;
     std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
+    /// Copies a payload, and extends a CRC's register by it, in the fastest way that this processor has. Null: the library
+    /// appends what is too long for the short ways.
+    std::uint32_t (*copy_long)(std::uint32_t crc, void* to, const void* from, std::size_t bytes) noexcept = nullptr;
 };
 
-/// Longer payloads have faster ways to their CRC than word by word.
-inline constexpr std::size_t short_payload_bytes_max = 256;
-/// From here on a short one has its CRC from two chains.
+/// Payloads so long have their CRC from two chains.
 inline constexpr std::size_t two_chains_bytes_min = 136;
+/// And these from the widest registers, for which a call is worth it.
+inline constexpr std::size_t long_bytes_min = 176;
 
 [[nodiscard]] constexpr std::uint64_t live_state_word(region where) noexcept {
     return where.generation() << 8 | 0x35;
@@ -217,24 +220,36 @@ template <bool Tails, class CopyWords>
         });
 }
 
-/// A function of its own, in the caller's program: inlined as well, it would take registers from the shorter ones, which
-/// then cost a third more in some loops.
+/// append_one() of any other. A function of its own, in the caller's program: inlined as well, it would take registers from
+/// the shorter ones, which then cost a third more in some loops.
 template <bool Tails>
-[[nodiscard, gnu::noinline]] appended append_in_halves(append_state& state, region where, const std::byte* payload,
-                                                       std::size_t bytes) noexcept {
-    return append_words<Tails>(state, where, payload, bytes, copy_words_in_halves);
+[[nodiscard, gnu::noinline]] appended append_longer(append_state& state, region where, const std::byte* payload,
+                                                    std::size_t bytes) noexcept {
+    if (bytes < long_bytes_min)
+        return append_words<Tails>(state, where, payload, bytes, copy_words_in_halves);
+    if (bytes > payload_bytes_max || state.copy_long == nullptr)
+        return {};
+    const std::size_t words_bytes = bytes & ~std::size_t{7};
+    const bool has_tail = Tails && words_bytes != bytes;
+    return append_one(
+        state, where, bytes,
+        words_bytes + (has_tail ? 8 : 0), [&](std::byte * to, std::uint64_t crc) __attribute__((always_inline)) {
+            if (has_tail)
+                std::memset(to + words_bytes, 0, 8);
+            return std::uint64_t{state.copy_long(static_cast<std::uint32_t>(crc), to, payload, bytes)};
+        });
 }
 #endif
 
-/// append_one() of a short payload. `Tails`: also of one that is not whole words.
+/// append_one() of a payload. `Tails`: also of one that is not whole words.
 template <bool Tails>
-[[nodiscard, gnu::always_inline]] inline appended append_short(append_state& state, region where,
-                                                               const std::byte* payload, std::size_t bytes) noexcept {
+[[nodiscard, gnu::always_inline]] inline appended append_payload(append_state& state, region where,
+                                                                 const std::byte* payload, std::size_t bytes) noexcept {
 #if defined(__x86_64__)
     if (!Tails && (bytes & 7) != 0) [[unlikely]]
         return {};
     if (bytes >= two_chains_bytes_min) [[unlikely]]
-        return bytes > short_payload_bytes_max ? appended{} : append_in_halves<Tails>(state, where, payload, bytes);
+        return append_longer<Tails>(state, where, payload, bytes);
     return append_words<Tails>(state, where, payload, bytes, copy_words);
 #else
     (void)state, (void)where, (void)payload, (void)bytes;

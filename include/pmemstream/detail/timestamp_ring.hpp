@@ -53,6 +53,8 @@ public:
                 beyond_ = timestamp;
             return true;
         }
+        if (timestamp == beyond_) [[unlikely]]
+            return false;  // whose has come near meanwhile
         place& here = places_.get()[timestamp & mask_];
         if (here.timestamp == timestamp && here.source != source) [[unlikely]]
             return false;
