@@ -34,18 +34,18 @@ void write_header(std::byte* to, std::uint32_t payload_bytes, std::uint32_t crc,
     store_relaxed(header.meta, meta);
 }
 
-#ifdef PMEMSTREAM_TEST_HOOKS
-/// In two halves, between which the tests step in.
+/// base::crc32c_copy(), in two halves where the tests step in between.
 std::uint32_t copy_with_crc(std::uint32_t crc, void* to, const void* from, std::size_t bytes) noexcept {
-    crc = base::crc32c_copy(crc, to, from, bytes / 2);
+#ifdef PMEMSTREAM_TEST_HOOKS
+    const std::size_t half = bytes / 2;
+    crc = base::crc32c_copy(crc, to, from, half);
     base::die_at(base::kill_point::copy);
-    return base::crc32c_copy(crc, static_cast<std::byte*>(to) + bytes / 2,
-                             static_cast<const std::byte*>(from) + bytes / 2, bytes - bytes / 2);
-}
+    return base::crc32c_copy(crc, static_cast<std::byte*>(to) + half, static_cast<const std::byte*>(from) + half,
+                             bytes - half);
 #else
-using base::detail::crc32c_copy_any;
-constexpr auto copy_with_crc = &crc32c_copy_any;
+    return base::crc32c_copy(crc, to, from, bytes);
 #endif
+}
 
 /// Stores a payload, with zeros behind it up to a multiple of 8; returns the CRC's register behind it.
 [[gnu::always_inline]] inline std::uint32_t write_payload(std::byte* to, std::span<const std::byte> payload,

@@ -100,11 +100,19 @@ TEST_CASE("all timestamps are put again at most once for every width of the ring
     CHECK(from.gathered() <= 1 + 100'000 / 64);
 }
 
-TEST_CASE("a timestamp that another source holds is not put, one's own may be put again") {
-    std::array<step_state, 2> sources;
+struct two_sources {
+    std::array<step_state, 2> sources;  // only their addresses count
     timestamp_ring ring;
-    ring.resize(2);
-    ring.start_at(1);
+
+    two_sources() {
+        ring.resize(2);
+        ring.start_at(1);
+    }
+};
+
+TEST_CASE("a timestamp that another source holds is not put, one's own may be put again") {
+    two_sources both;
+    auto& [sources, ring] = both;
     CHECK(ring.put(5, &sources[0]));
     CHECK_FALSE(ring.put(5, &sources[1]));
     CHECK(ring.put(5, &sources[0]));
@@ -127,10 +135,8 @@ TEST_CASE("what was put is forgotten at a new start, and a timestamp of an earli
 }
 
 TEST_CASE("the least of those that lie too far ahead is known, and is not passed by one that lies nearer later") {
-    std::array<step_state, 2> sources;
-    timestamp_ring ring;
-    ring.resize(2);
-    ring.start_at(1);
+    two_sources both;
+    auto& [sources, ring] = both;
     CHECK(ring.put(100'000, &sources[0]));
     CHECK(ring.put(1'000'000, &sources[1]));
     CHECK(ring.first() == nullptr);
@@ -142,10 +148,8 @@ TEST_CASE("the least of those that lie too far ahead is known, and is not passed
 }
 
 TEST_CASE("one that lies too far ahead is another source's when it has come near") {
-    std::array<step_state, 2> sources;
-    timestamp_ring ring;
-    ring.resize(2);
-    ring.start_at(1);
+    two_sources both;
+    auto& [sources, ring] = both;
     CHECK(ring.put(100'000, &sources[0]));
     ring.pass_to(99'999);
     CHECK_FALSE(ring.put(100'000, &sources[1]));
