@@ -7,7 +7,7 @@
 namespace {
 
 /// The README's reader follows for ever; this one has seen enough after the first entry.
-void use(pmemstream::timestamp when, std::span<const std::byte> payload) {
+void use(pmemstream::sequence when, std::span<const std::byte> payload) {
     std::printf("%llu: %.*s\n", static_cast<unsigned long long>(to_uint(when)), static_cast<int>(payload.size()),
                 reinterpret_cast<const char*>(payload.data()));
     std::exit(0);
@@ -29,6 +29,6 @@ int main() {
 
     auto r = *reader::open("log.stream");  // any other process, read-only
     auto c = *r.follow(*r.find("prices"));
-    while (auto e = c.wait())                     // spins a little, then sleeps on a futex
-        use((*e)->timestamp(), (*e)->payload());  // a view into the mapping
+    while (auto e = c.wait())                    // spins a little, then sleeps on a futex
+        use((*e)->sequence(), (*e)->payload());  // a view into the mapping
 }

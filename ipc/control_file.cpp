@@ -84,10 +84,10 @@ result<std::shared_ptr<control_file>> control_file::map(const std::string& path,
     } catch (const bip::interprocess_exception& e) {
         return base::system_failure(e.get_native_error(), "{}: mapping the control file", path);
     }
-    self->watch_.emplace(&self->fd_, &self->trouble_);
+    self->watch_.emplace(&self->fd_, &self->fault_state_);
     self->fd_ = fd.release();
     self->layout_ = static_cast<control_layout*>(self->region_.get_address());
-    self->guard_ = base::guarded_range(self->region_.get_address(), file_bytes, writable, &self->trouble_);
+    self->guard_ = base::guarded_range(self->region_.get_address(), file_bytes, writable, &self->fault_state_);
     return self;
 }
 

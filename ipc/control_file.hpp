@@ -3,7 +3,7 @@
 #include "ipc/control_place.hpp"
 #include "ipc/fork_watch.hpp"
 #include "src/base/fault_registry.hpp"
-#include "src/base/trouble.hpp"
+#include "src/base/fault_state.hpp"
 #include "src/base/unique_fd.hpp"
 
 #include <pmemstream/result.hpp>
@@ -43,7 +43,7 @@ struct alignas(64) reader_slot {
     std::uint32_t region_index;  // all_regions for a merged cursor
     std::uint32_t horizon;       // 0: committed
     std::uint64_t generation;
-    std::uint64_t position;  // offset of the next entry; for a merged cursor the last timestamp shown
+    std::uint64_t position;  // offset of the next entry; for a merged cursor the last sequence shown
     std::uint32_t asleep;
     std::uint32_t reserved0;
     std::uint64_t since_ns;
@@ -94,7 +94,9 @@ public:
     [[nodiscard]] control_layout& layout() const noexcept { return *layout_; }
     [[nodiscard]] std::uint64_t nonce() const noexcept { return nonce_; }
     /// The guard had to replace part of it.
-    [[nodiscard]] bool lost() const noexcept { return (base::trouble::load(trouble_) & base::trouble::faulted) != 0; }
+    [[nodiscard]] bool lost() const noexcept {
+        return (base::fault_state::load(fault_state_) & base::fault_state::faulted) != 0;
+    }
     /// This file still has its name, and its full length.
     [[nodiscard]] bool is_at(const control_place& place) const noexcept;
 
@@ -116,7 +118,7 @@ private:
     boost::interprocess::mapped_region region_;
     control_layout* layout_ = nullptr;
     std::uint64_t nonce_ = 0;
-    std::uint32_t trouble_ = 0;
+    std::uint32_t fault_state_ = 0;
     base::guarded_range guard_;
 };
 

@@ -44,7 +44,7 @@ void file_lock::drop() noexcept {
 }
 
 result<std::unique_ptr<file_lock>> file_lock::take(const std::string& path, int data_fd, kind which,
-                                                   std::uint32_t* trouble_word, std::uint32_t* count) {
+                                                   std::uint32_t* fault_word, std::uint32_t* count) {
     auto held = std::make_unique<state>();
     const bool exclusive = which == kind::exclusive;
     struct stat mine {
@@ -54,7 +54,7 @@ result<std::unique_ptr<file_lock>> file_lock::take(const std::string& path, int 
     // A lock belongs to the inode of a device's node, of which there may be several, and keeps no file system from being
     // mounted. Exclusive use is the device's own, and ends with the descriptor as the lock does.
     const int exclusive_use = exclusive && S_ISBLK(data.st_mode) ? O_EXCL : 0;
-    held->watch.emplace(&held->fd, trouble_word, count);
+    held->watch.emplace(&held->fd, fault_word, count);
     int why = 0;
     base::fork_hook::without_forks([&] {
         held->fd = ::open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | exclusive_use);

@@ -17,10 +17,10 @@ public:
 
     /// Locks the whole of the file at `path`, which must be the one that `data_fd` has open (it may have been replaced
     /// meanwhile: then errc::io). Never waits.
-    /// In a forked child *trouble_word gets trouble::in_child, and *count, where one is given, becomes 0.
+    /// In a forked child *fault_word gets fault_state::in_child, and *count, where one is given, becomes 0.
     /// Errors: writer_busy (somebody holds it exclusively), blocked_by_reader (shared), no_permission, io.
     [[nodiscard]] static result<std::unique_ptr<file_lock>> take(const std::string& path, int data_fd, kind which,
-                                                                 std::uint32_t* trouble_word,
+                                                                 std::uint32_t* fault_word,
                                                                  std::uint32_t* count = nullptr);
     ~file_lock();
     file_lock(const file_lock&) = delete;

@@ -9,11 +9,11 @@
 namespace pmemstream::ipc {
 
 /// Watches a descriptor for the object that owns it, as long as it lives. In a forked child the descriptor is closed,
-/// `*fd` becomes -1, *trouble_word gets trouble::in_child, and *count, where one is given, becomes 0. Whoever opens or
+/// `*fd` becomes -1, *fault_word gets fault_state::in_child, and *count, where one is given, becomes 0. Whoever opens or
 /// closes the descriptor does that inside base::fork_hook::without_forks().
 class fork_watch {
 public:
-    fork_watch(int* fd, std::uint32_t* trouble_word, std::uint32_t* count = nullptr) noexcept;
+    fork_watch(int* fd, std::uint32_t* fault_word, std::uint32_t* count = nullptr) noexcept;
     fork_watch(const fork_watch&) = delete;
     fork_watch& operator=(const fork_watch&) = delete;
 
@@ -21,7 +21,7 @@ private:
     static void in_child(void* of) noexcept;
 
     int* fd_;
-    std::uint32_t* trouble_word_;
+    std::uint32_t* fault_word_;
     std::uint32_t* count_;
     base::fork_hook hook_;
 };

@@ -25,10 +25,10 @@ class entry {
 public:
     /// Entries come from cursors; this is theirs.
     entry(const detail::generation_view& view, const std::byte* payload, std::uint32_t payload_bytes,
-          pmemstream::timestamp timestamp) noexcept
-        : payload_(payload), view_(&view), timestamp_(timestamp), payload_bytes_(payload_bytes) {}
+          pmemstream::sequence sequence) noexcept
+        : payload_(payload), view_(&view), sequence_(sequence), payload_bytes_(payload_bytes) {}
 
-    [[nodiscard]] pmemstream::timestamp timestamp() const noexcept { return timestamp_; }
+    [[nodiscard]] pmemstream::sequence sequence() const noexcept { return sequence_; }
     /// Of the entry's header in the file.
     [[nodiscard]] pmemstream::offset offset() const noexcept {
         return pmemstream::offset{static_cast<std::uint64_t>(payload_ - view_->file) - detail::entry_header_bytes};
@@ -55,7 +55,7 @@ public:
 private:
     const std::byte* payload_;
     const detail::generation_view* view_;
-    pmemstream::timestamp timestamp_;
+    pmemstream::sequence sequence_;
     std::uint32_t payload_bytes_;
 };
 
@@ -63,15 +63,15 @@ namespace detail {
 /// Made in place: an entry that is copied costs as much as the step.
 [[nodiscard, gnu::always_inline]] inline result<std::optional<entry>> shown(const stepped& over) noexcept {
     return result<std::optional<entry>>(tl::in_place, std::in_place, *over.view, over.payload, over.payload_bytes,
-                                        pmemstream::timestamp{over.timestamp});
+                                        pmemstream::sequence{over.sequence});
 }
 }  // namespace detail
 
 /// Where a cursor begins.
 struct from_oldest {};
 struct from_newest {};  ///< behind everything committed so far
-struct after {          ///< at the first entry with a greater timestamp, there already or yet to come
-    pmemstream::timestamp timestamp;
+struct after {          ///< at the first entry with a greater sequence, there already or yet to come
+    pmemstream::sequence sequence;
 };
 struct at_offset {  ///< at the entry whose header is there (or at the commit offset): one region only
     pmemstream::offset offset;
@@ -106,8 +106,8 @@ inline constexpr std::chrono::nanoseconds wait_for_ever = std::chrono::nanosecon
 
 /// How far behind the end of its horizon a cursor is.
 struct cursor_lag {
-    std::uint64_t timestamps = 0;  ///< newest committed (of the region, or the stream) less last shown
-    std::uint64_t bytes = 0;       ///< headers and padding included
+    std::uint64_t sequences = 0;  ///< newest committed (of the region, or the stream) less last shown
+    std::uint64_t bytes = 0;      ///< headers and padding included
 };
 
 /// Makes `for (const entry& e : cursor)` work over what next() gives: it ends when nothing more is committed now, or
@@ -127,7 +127,7 @@ public:
     pointer operator->() const noexcept { return &*current_; }
     entry_iterator& operator++() noexcept {
         if (const detail::stepped got = from_->take_step(); got.payload != nullptr) [[likely]]
-            current_.emplace(*got.view, got.payload, got.payload_bytes, pmemstream::timestamp{got.timestamp});
+            current_.emplace(*got.view, got.payload, got.payload_bytes, pmemstream::sequence{got.sequence});
         else
             current_ = from_->next_or_status();
         return *this;
@@ -167,7 +167,7 @@ public:
     /// Where the next entry will begin; resume there with at_offset.
     [[nodiscard]] pmemstream::offset position() const noexcept;
     /// Of the last entry shown, or none.
-    [[nodiscard]] pmemstream::timestamp last() const noexcept;
+    [[nodiscard]] pmemstream::sequence last() const noexcept;
     [[nodiscard]] cursor_lag lag() const noexcept;
     /// True while it holds a slot in the control file.
     [[nodiscard]] bool registered() const noexcept;
@@ -206,11 +206,11 @@ private:
     return got.payload != nullptr ? detail::shown(got) : wait_any(timeout);
 }
 
-/// A position in the whole stream: entries of all regions in timestamp order. Regions allocated later join by
+/// A position in the whole stream: entries of all regions in sequence order. Regions allocated later join by
 /// themselves. When a region is freed under it, one call answers region_gone and the next goes on with the others. An
 /// entry takes as many steps however many regions there are, though more of them fit the caches less; only a look for
 /// further entries asks each region.
-/// On the persisted horizon it shows what the stream's persisted timestamp covers. Where entries that were appended at
+/// On the persisted horizon it shows what the stream's persisted sequence covers. Where entries that were appended at
 /// committed, and that nothing has persisted yet, lie between others that were appended at persisted, those behind them
 /// wait, although a cursor over their region alone shows them: until a policy or wait_persisted() has caught up.
 class PMEMSTREAM_API merged_cursor {
@@ -228,7 +228,7 @@ public:
     [[nodiscard]] const result<void>& status() const noexcept;
 
     /// Of the last entry shown; resume there with `after`.
-    [[nodiscard]] pmemstream::timestamp last() const noexcept;
+    [[nodiscard]] pmemstream::sequence last() const noexcept;
     [[nodiscard]] cursor_lag lag() const noexcept;
     [[nodiscard]] bool registered() const noexcept;
 

@@ -39,7 +39,7 @@ struct registered_reader {
     bool alive = false;  ///< the kernel holds its lock; a dead one's slot is taken over when needed
     bool all_regions = false;
     region where;                ///< unless all_regions
-    std::uint64_t position = 0;  ///< offset in the file; for all_regions the last timestamp it was given
+    std::uint64_t position = 0;  ///< offset in the file; for all_regions the last sequence it was given
     pmemstream::horizon horizon = pmemstream::horizon::committed;
     bool asleep = false;  ///< a hint
 };
@@ -53,9 +53,9 @@ public:
     /// unsupported_filesystem, io.
     [[nodiscard]] static result<reader> open(const std::filesystem::path& file, const reader_options& options = {});
 
-    [[nodiscard]] stream_info info() const;              ///< of a mapping that lost a part, only what never changes
-    [[nodiscard]] timestamp committed() const noexcept;  ///< stream-wide
-    [[nodiscard]] timestamp persisted() const noexcept;  ///< stream-wide
+    [[nodiscard]] stream_info info() const;             ///< of a mapping that lost a part, only what never changes
+    [[nodiscard]] sequence committed() const noexcept;  ///< stream-wide
+    [[nodiscard]] sequence persisted() const noexcept;  ///< stream-wide
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found, corrupt.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone, corrupt.
@@ -67,7 +67,7 @@ public:
 
     /// A cursor over one region. Errors: region_gone, corrupt, invalid_offset (with start_at an offset).
     [[nodiscard]] result<cursor> follow(region where, const cursor_options& options = {}) const;
-    /// A cursor over all regions, those allocated later included, in timestamp order. Errors: corrupt,
+    /// A cursor over all regions, those allocated later included, in sequence order. Errors: corrupt,
     /// invalid_argument (start_at an offset).
     [[nodiscard]] result<merged_cursor> follow_all(const cursor_options& options = {}) const;
 

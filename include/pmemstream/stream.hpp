@@ -14,11 +14,11 @@
 namespace pmemstream {
 
 /// Size of a stream in a file for which no other is asked.
-inline constexpr std::uint64_t usual_stream_bytes = std::uint64_t{64} << 20;
+inline constexpr std::uint64_t stream_bytes_default = std::uint64_t{64} << 20;
 
 struct create_options {
     /// Size of the stream, rounded up to a whole number of blocks (and pages of 4096 bytes). Fixed at creation. Unset:
-    /// usual_stream_bytes of a file (64 MiB); of a block device all of it, rounded down.
+    /// stream_bytes_default of a file (64 MiB); of a block device all of it, rounded down.
     std::optional<std::uint64_t> stream_bytes = std::nullopt;
     /// Unit in which regions take space: a power of two from 64 to 1 GiB. Small blocks waste less on small regions.
     std::uint64_t block_bytes = 4096;
@@ -60,8 +60,8 @@ struct stream_info {
     std::optional<page_sync> synced_by = std::nullopt;
     std::uint64_t epoch = 0;  ///< number of the last writer: one more for each, 64 more for a copy's first
     bool clean = false;       ///< the last writer closed it; false while one is at work
-    timestamp committed = timestamp::none;
-    timestamp persisted = timestamp::none;
+    sequence committed = sequence::none;
+    sequence persisted = sequence::none;
 };
 
 /// The UUID in the usual form, 36 characters.
@@ -70,22 +70,22 @@ struct stream_info {
 [[nodiscard]] PMEMSTREAM_API std::string_view to_string(page_sync value) noexcept;
 
 /// A region and how full it is. Of its entries, those before committed_end are committed and those before persisted_end
-/// persisted, as is every entry up to stream_info::committed and stream_info::persisted. The region's own timestamps
+/// persisted, as is every entry up to stream_info::committed and stream_info::persisted. The region's own sequences
 /// are the newest that those entries can have: exact while nobody appends, else as many ahead as were appended while
 /// they were looked at.
 struct region_info {
     region handle;
-    std::string name;                       ///< empty when it has none
-    std::uint64_t size_bytes = 0;           ///< what entries, with headers and padding, can take
-    std::uint64_t used_bytes = 0;           ///< committed
-    offset extent{};                        ///< where its blocks begin
-    std::uint64_t extent_bytes = 0;         ///< size_bytes and the 64 bytes that identify the extent
-    offset begin{};                         ///< of the first entry
-    offset committed_end{};                 ///< commit offset
-    offset persisted_end{};                 ///< persisted offset
-    timestamp first = timestamp::none;      ///< no entry of the region is older
-    timestamp committed = timestamp::none;  ///< no committed entry of the region is newer; none when it is empty
-    timestamp persisted = timestamp::none;  ///< the same of persisted ones
+    std::string name;                     ///< empty when it has none
+    std::uint64_t size_bytes = 0;         ///< what entries, with headers and padding, can take
+    std::uint64_t used_bytes = 0;         ///< committed
+    offset extent{};                      ///< where its blocks begin
+    std::uint64_t extent_bytes = 0;       ///< size_bytes and the 64 bytes that identify the extent
+    offset begin{};                       ///< of the first entry
+    offset committed_end{};               ///< commit offset
+    offset persisted_end{};               ///< persisted offset
+    sequence first = sequence::none;      ///< no entry of the region is older
+    sequence committed = sequence::none;  ///< no committed entry of the region is newer; none when it is empty
+    sequence persisted = sequence::none;  ///< the same of persisted ones
     std::uint64_t creation_ns = 0;
 
     [[nodiscard]] std::uint64_t free_bytes() const noexcept { return size_bytes - used_bytes; }

@@ -8,12 +8,12 @@
 namespace pmemstream {
 
 /// Strictly increasing sequence number of an entry over the whole stream. The first is 1; 0 names no entry.
-enum class timestamp : std::uint64_t { none = 0 };
+enum class sequence : std::uint64_t { none = 0 };
 
 /// Bytes from the start of the stream's file.
 enum class offset : std::uint64_t {};
 
-[[nodiscard]] constexpr std::uint64_t to_uint(timestamp value) noexcept {
+[[nodiscard]] constexpr std::uint64_t to_uint(sequence value) noexcept {
     return static_cast<std::uint64_t>(value);
 }
 [[nodiscard]] constexpr std::uint64_t to_uint(offset value) noexcept {

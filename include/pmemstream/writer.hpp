@@ -156,27 +156,27 @@ public:
     /// Copies `payload` to the end of `where` and commits it: every reader sees it when this returns. Nobody may change
     /// `payload` meanwhile: its CRC may be of other bytes then, and the entry `corrupt`. Wait-free, no allocation, no
     /// system call unless a reader sleeps. Errors, nothing changed: region_full, region_gone,
-    /// reservation_open, too_large, exhausted (timestamps), io (the mapping faulted), wrong_process.
-    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload) noexcept;
+    /// reservation_open, too_large, exhausted (sequences), io (the mapping faulted), wrong_process.
+    [[nodiscard]] result<sequence> append(region where, std::span<const std::byte> payload) noexcept;
     /// The same, and returns at `how`. When making it persisted fails, the entry is committed all the same. Further
     /// errors: io, no_space (the medium refused; see wait_persisted()).
-    [[nodiscard]] result<timestamp> append(region where, std::span<const std::byte> payload, horizon how) noexcept;
+    [[nodiscard]] result<sequence> append(region where, std::span<const std::byte> payload, horizon how) noexcept;
 
     /// Appends all payloads by one commit store: a reader, or a recovery, sees all of them or none. Returns the
-    /// timestamp of the last; the others precede it one by one. An empty batch is invalid_argument. Errors as for
+    /// sequence of the last; the others precede it one by one. An empty batch is invalid_argument. Errors as for
     /// append().
-    [[nodiscard]] result<timestamp> append_batch(region where,
-                                                 std::span<const std::span<const std::byte>> payloads) noexcept;
+    [[nodiscard]] result<sequence> append_batch(region where,
+                                                std::span<const std::span<const std::byte>> payloads) noexcept;
 
     /// Claims space for an entry of `payload_bytes` behind all earlier claims of the region. Up to 64 reservations may
     /// be open in a region at once (exhausted). Other errors as for append(), except reservation_open.
     [[nodiscard]] result<reservation> reserve(region where, std::uint64_t payload_bytes) noexcept;
 
-    /// Makes the entry ready. It is committed, and gets its timestamp, when every earlier claim of the region is
+    /// Makes the entry ready. It is committed, and gets its sequence, when every earlier claim of the region is
     /// published or abandoned, in the order of the claims: so an open one holds up its own region only, and until it
-    /// is gone the entry survives nothing, not even this process. Returns the region's last committed timestamp after
+    /// is gone the entry survives nothing, not even this process. Returns the region's last committed sequence after
     /// that: the entry's own if it is the last of the committed ones.
-    [[nodiscard]] result<timestamp> publish(reservation&& entry) noexcept;
+    [[nodiscard]] result<sequence> publish(reservation&& entry) noexcept;
 
     // --- durability ---------------------------------------------------------------------------------------------
 
@@ -186,13 +186,13 @@ public:
     /// io, no_space (the medium refused: nothing is persisted any more until the stream is opened anew, and what was
     /// persisted before stays; the message gives errno, file and offset), wrong_process.
     [[nodiscard]] result<bool> wait_persisted(
-        timestamp upto, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max()) noexcept;
+        sequence upto, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max()) noexcept;
     /// wait_persisted() of everything that is committed now.
     [[nodiscard]] result<void> persist() noexcept;
     /// Every entry of the stream up to this one is committed. Thread safety: any thread.
-    [[nodiscard]] timestamp committed() const noexcept;
+    [[nodiscard]] sequence committed() const noexcept;
     /// Every entry of the stream up to this one is persisted. Thread safety: any thread.
-    [[nodiscard]] timestamp persisted() const noexcept;
+    [[nodiscard]] sequence persisted() const noexcept;
 
     /// Gives the reservation up: a filler takes its place, which no cursor shows.
     [[nodiscard]] result<void> abandon(reservation&& entry) noexcept;
@@ -205,22 +205,22 @@ private:
     writer() noexcept = default;
     [[nodiscard]] bool take(reservation& entry) const noexcept;
     /// append() of anything, and what is left to do when somebody sleeps.
-    [[nodiscard]] result<timestamp> append_any(region where, std::span<const std::byte> payload) noexcept;
-    [[nodiscard]] result<timestamp> ring_after_append(std::uint32_t region_index, timestamp given) noexcept;
+    [[nodiscard]] result<sequence> append_any(region where, std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] result<sequence> ring_after_append(std::uint32_t region_index, sequence given) noexcept;
 
     detail::append_state state_;  // impl_ keeps it
     std::unique_ptr<impl> impl_;
 };
 
-[[gnu::always_inline]] inline result<timestamp> writer::append(region where,
-                                                               std::span<const std::byte> payload) noexcept {
+[[gnu::always_inline]] inline result<sequence> writer::append(region where,
+                                                              std::span<const std::byte> payload) noexcept {
     auto& state = state_;
     const detail::appended done = detail::append_payload<false>(state, where, payload.data(), payload.size());
-    if (done.timestamp == 0) [[unlikely]]
+    if (done.sequence == 0) [[unlikely]]
         return append_any(where, payload);
     if (detail::somebody_sleeps(state, done.door_offset)) [[unlikely]]
-        return ring_after_append(where.index(), timestamp{done.timestamp});
-    return timestamp{done.timestamp};
+        return ring_after_append(where.index(), sequence{done.sequence});
+    return sequence{done.sequence};
 }
 
 }  // namespace pmemstream

@@ -3,7 +3,7 @@
 #include <pmemstream/fault_guard.hpp>
 
 #include "src/base/failure.hpp"
-#include "src/base/trouble.hpp"
+#include "src/base/fault_state.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ struct place {
     std::atomic<bool> taken{false};
     std::atomic<std::uintptr_t> begin{0};  // 0: not (any more) to be looked at
     std::uintptr_t end = 0;
-    std::uint32_t* trouble_word = nullptr;
+    std::uint32_t* fault_word = nullptr;
     bool writable = false;
 };
 constexpr int places_max = 1024;
@@ -43,7 +43,7 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
         const std::uintptr_t page = address & ~(page_bytes - 1);
         // The rest of the mapping too: a truncated file has lost all of it, and one fault is enough.
         // The word first: who reads the zeros must not find that all is well.
-        trouble::set(*p.trouble_word, trouble::faulted);
+        fault_state::set(*p.fault_word, fault_state::faulted);
         void* got = ::mmap(reinterpret_cast<void*>(page), p.end - page, p.writable ? PROT_READ | PROT_WRITE : PROT_READ,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
         if (got == MAP_FAILED)
@@ -64,13 +64,13 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
 
 }  // namespace
 
-guarded_range::guarded_range(void* begin, std::size_t bytes, bool writable, std::uint32_t* trouble_word) noexcept {
+guarded_range::guarded_range(void* begin, std::size_t bytes, bool writable, std::uint32_t* fault_word) noexcept {
     for (int i = 0; i < places_max; ++i) {
         auto& p = places[i];
         if (p.taken.exchange(true, std::memory_order_acquire))
             continue;
         p.end = reinterpret_cast<std::uintptr_t>(begin) + bytes;
-        p.trouble_word = trouble_word;
+        p.fault_word = fault_word;
         p.writable = writable;
         p.begin.store(reinterpret_cast<std::uintptr_t>(begin), std::memory_order_release);
         place_ = i;

@@ -7,11 +7,11 @@
 namespace pmemstream::base {
 
 /// Registers itself for as long as it lives. When the guard is installed and a page of [begin, begin + bytes) cannot be
-/// had, *trouble_word gets trouble::faulted and the rest of the mapping, from that page on, zeros.
+/// had, *fault_word gets fault_state::faulted and the rest of the mapping, from that page on, zeros.
 class guarded_range {
 public:
     guarded_range() noexcept = default;
-    guarded_range(void* begin, std::size_t bytes, bool writable, std::uint32_t* trouble_word) noexcept;
+    guarded_range(void* begin, std::size_t bytes, bool writable, std::uint32_t* fault_word) noexcept;
     guarded_range(guarded_range&& other) noexcept;
     guarded_range& operator=(guarded_range&& other) noexcept;
     ~guarded_range();

@@ -9,26 +9,26 @@ namespace pmemstream::base {
 
 enum class mutant : std::uint8_t {
     none,
-    magic_first,                ///< P1: the magic is stored with everything else
-    magic_ignored,              ///< P2
-    segment_not_durable,        ///< P3: linked before it is flushed
-    link_ignored,               ///< P4
-    end_not_zeroed,             ///< P5: what was cut stays
-    zeros_not_durable,          ///< P5: zeroed, and not flushed
-    slot_not_durable,           ///< P7: "live" is stored before slot and extent are flushed
-    extent_not_durable,         ///< P7: the extent alone
-    entries_not_durable,        ///< P9: the persisted offset moves before the flush
-    scan_from_commit,           ///< P10: a rescan begins at the commit offset
-    identity_first,             ///< P11: boot id and file before the recovered offsets
-    identity_ignored,           ///< P12: commit offsets are believed of any boot and file
-    epoch_not_durable,          ///< P13
-    epoch_order_ignored,        ///< P14: the scan takes entries of any epoch
-    clean_first,                ///< P15: marked clean before everything is persisted
-    clean_for_ever,             ///< P16: clean if any writer ever closed
-    table_not_flushed,          ///< P17: an opening builds on words that only memory has
-    timestamp_not_durable,      ///< P19: a region is freed before its timestamps are durable elsewhere
-    header_timestamps_ignored,  ///< P20
-    state_not_durable,          ///< free() and clear() return before the state word is durable
+    magic_first,               ///< P1: the magic is stored with everything else
+    magic_ignored,             ///< P2
+    segment_not_durable,       ///< P3: linked before it is flushed
+    link_ignored,              ///< P4
+    end_not_zeroed,            ///< P5: what was cut stays
+    zeros_not_durable,         ///< P5: zeroed, and not flushed
+    slot_not_durable,          ///< P7: "live" is stored before slot and extent are flushed
+    extent_not_durable,        ///< P7: the extent alone
+    entries_not_durable,       ///< P9: the persisted offset moves before the flush
+    scan_from_commit,          ///< P10: a rescan begins at the commit offset
+    identity_first,            ///< P11: boot id and file before the recovered offsets
+    identity_ignored,          ///< P12: commit offsets are believed of any boot and file
+    epoch_not_durable,         ///< P13
+    epoch_order_ignored,       ///< P14: the scan takes entries of any epoch
+    clean_first,               ///< P15: marked clean before everything is persisted
+    clean_for_ever,            ///< P16: clean if any writer ever closed
+    table_not_flushed,         ///< P17: an opening builds on words that only memory has
+    sequence_not_durable,      ///< P19: a region is freed before its sequences are durable elsewhere
+    header_sequences_ignored,  ///< P20
+    state_not_durable,         ///< free() and clear() return before the state word is durable
     generation_not_in_crc,
     uuid_not_in_crc,
     epoch_high_bits_not_in_crc,
@@ -39,14 +39,14 @@ enum class mutant : std::uint8_t {
     header_taken_for_durable,  ///< P21: what was copied past the caches begins with the entry
     tail_taken_for_durable,    ///< P22: what follows it is not flushed
     // What readers beside a writer notice: tests/order. Those before lose power: tests/crash/enumerator.
-    offset_before_entry,        ///< V1: the commit offset moves first
-    entry_before_offset,        ///< V2: a cursor reads the header before it looks how far it may read
-    timestamp_before_offset,    ///< V3: the stream's committed timestamp moves before the region's offset
-    regions_before_timestamp,   ///< V4: a merged cursor looks at the regions before the stream's timestamp
-    reuse_before_end,           ///< V5: blocks are overwritten while the state word still says that they are a region's
-    validity_before_payload,    ///< V6: asked whether the bytes are an entry's before they are copied
-    validity_before_header,     ///< V7: the same of a header
-    persisted_timestamp_first,  ///< V8: the stream's persisted timestamp moves before the regions' offsets
+    offset_before_entry,       ///< V1: the commit offset moves first
+    entry_before_offset,       ///< V2: a cursor reads the header before it looks how far it may read
+    sequence_before_offset,    ///< V3: the stream's committed sequence moves before the region's offset
+    regions_before_sequence,   ///< V4: a merged cursor looks at the regions before the stream's sequence
+    reuse_before_end,          ///< V5: blocks are overwritten while the state word still says that they are a region's
+    validity_before_payload,   ///< V6: asked whether the bytes are an entry's before they are copied
+    validity_before_header,    ///< V7: the same of a header
+    persisted_sequence_first,  ///< V8: the stream's persisted sequence moves before the regions' offsets
     persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
     copy_not_fenced,              ///< V10: the commit offset overtakes what was copied past the caches
     fields_before_state_word,     ///< P8: what a slot says is read before its state word

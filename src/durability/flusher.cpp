@@ -2,9 +2,9 @@
 
 #include "ipc/futex.hpp"
 #include "src/base/failure.hpp"
+#include "src/base/fault_state.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
-#include "src/base/trouble.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -26,8 +26,8 @@ namespace {
 constexpr std::chrono::nanoseconds gather_max = std::chrono::milliseconds(10);
 }  // namespace
 
-flusher::flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept
-    : medium_(medium), header_(header), trouble_(trouble), turns_(header.persist.timestamp) {}
+flusher::flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& fault_state) noexcept
+    : medium_(medium), header_(header), fault_state_(fault_state), turns_(header.persist.sequence) {}
 
 void flusher::use(std::vector<format::region_slot*> slots) {
     slots_ = std::move(slots);
@@ -43,7 +43,7 @@ result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout)
     bool slept = false;
     const auto outcome = [&]() -> result<bool> {
         for (;;) {
-            if (load_acquire(header_.persist.timestamp) >= upto)
+            if (load_acquire(header_.persist.sequence) >= upto)
                 return true;
             if (failed_.load(std::memory_order_acquire))
                 return tl::unexpected(*failure());
@@ -71,8 +71,8 @@ result<bool> flusher::wait(std::uint64_t upto, std::chrono::nanoseconds timeout)
 result<void> flusher::round() noexcept {
     if (auto fine = check_usable(); !fine)
         return fine;
-    // Read before the regions' commit offsets: whoever sees this timestamp finds every entry up to it before those.
-    const std::uint64_t committed = load_acquire(header_.commit.timestamp);
+    // Read before the regions' commit offsets: whoever sees this sequence finds every entry up to it before those.
+    const std::uint64_t committed = load_acquire(header_.commit.sequence);
     turns_.will_serve(committed);
     moved_.clear();
     ranges_.clear();
@@ -84,7 +84,7 @@ result<void> flusher::round() noexcept {
         const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
         if (offset == persisted)
             continue;
-        moved_.push_back({i, offset, load_relaxed(slot.commit.timestamp)});
+        moved_.push_back({i, offset, load_relaxed(slot.commit.sequence)});
         ranges_.push_back({persisted, offset - persisted});
     }
     if (doubts_)
@@ -104,13 +104,13 @@ result<void> flusher::round() noexcept {
     if (base::mutated(base::mutant::flags_before_persist))
         ring_for_moved();
     base::die_at(base::kill_point::flush_synced);
-    if (base::mutated(base::mutant::persisted_timestamp_first))
-        store_release(header_.persist.timestamp, committed);
+    if (base::mutated(base::mutant::persisted_sequence_first))
+        store_release(header_.persist.sequence, committed);
     for (const auto& region : moved_)
         store_words(region);
     // [V8] release, behind the regions' persisted offsets. Pairs with the acquire [V4] in merged_cursor.cpp.
     //      Without it: a merged cursor on the persisted horizon passes over an entry for ever.
-    store_release(header_.persist.timestamp, std::max(committed, load_relaxed(header_.persist.timestamp)));
+    store_release(header_.persist.sequence, std::max(committed, load_relaxed(header_.persist.sequence)));
     if (!base::mutated(base::mutant::flags_before_persist))
         ring_for_moved();
     return persist_words_if_due();
@@ -151,7 +151,7 @@ void flusher::ring_for_moved() noexcept {
         return;
     for (const auto& region : moved_)
         bell_->ring_persisted(region.index, slots_[region.index]->persist.wake, header_.wake.persisted);
-    // The stream's timestamp moves without a region where the newest entries were freed.
+    // The stream's sequence moves without a region where the newest entries were freed.
     if (moved_.empty())
         bell_->ring_persisted(ipc::region_doors, header_.wake.persisted, header_.wake.persisted);
 }
@@ -160,7 +160,7 @@ void flusher::ring_for_moved() noexcept {
 result<void> flusher::check_usable() const noexcept {
     if (failed_.load(std::memory_order_acquire))
         return tl::unexpected(*failure());
-    if ((base::trouble::load(trouble_) & ~base::trouble::closed) != 0)
+    if ((base::fault_state::load(fault_state_) & ~base::fault_state::closed) != 0)
         return base::failure(errc::io,
                              "part of the mapping is lost (the file was truncated, or the medium cannot read "
                              "it), or this is a forked child: nothing is persisted. What can be read can be "
@@ -176,7 +176,7 @@ result<void> flusher::make_durable(medium::elsewhere rest) noexcept {
 
 void flusher::store_words(const moved_region& region) noexcept {
     auto& line = slots_[region.index]->persist;
-    store_relaxed(line.timestamp, region.timestamp);
+    store_relaxed(line.sequence, region.sequence);
     base::die_at(base::kill_point::between_persists);
     // [V9] release. Pairs with the acquire [V2] in entry_walk.cpp: as [V1], for the persisted horizon.
     store_release(line.persisted, format::persisted_word(region.offset, epoch_));
@@ -204,7 +204,7 @@ result<void> flusher::persist_words() noexcept {
     const auto offset_of = [this](const void* at) {
         return static_cast<std::uint64_t>(static_cast<const std::byte*>(at) - medium_.data());
     };
-    const std::uint64_t timestamp = load_acquire(header_.commit.timestamp);
+    const std::uint64_t sequence = load_acquire(header_.commit.sequence);
     ranges_.push_back({offset_of(&header_), sizeof header_});
     for (std::uint32_t i = 0; i < slots_.size(); ++i) {
         if (!words_stale_[i])
@@ -222,7 +222,7 @@ result<void> flusher::persist_words() noexcept {
     any_words_stale_ = false;
     bytes_since_words_ = 0;
     words_put_off_.store(false, std::memory_order_relaxed);
-    durable_timestamp_ = std::max(durable_timestamp_, timestamp);
+    durable_sequence_ = std::max(durable_sequence_, sequence);
     return {};
 }
 
@@ -232,8 +232,8 @@ result<void> flusher::persist_region(std::uint32_t index, medium::byte_range dur
         if (auto fine = check_usable(); !fine)
             return fine;
         const auto& slot = *slots_[index];
-        const std::uint64_t committed = load_acquire(header_.commit.timestamp);
-        const moved_region region{index, load_acquire(slot.commit.commit_offset), load_relaxed(slot.commit.timestamp)};
+        const std::uint64_t committed = load_acquire(header_.commit.sequence);
+        const moved_region region{index, load_acquire(slot.commit.commit_offset), load_relaxed(slot.commit.sequence)};
         const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
         // As in a round ([P9]), for one region. One fence: the words ride on a later one.
         if (!base::mutated(base::mutant::entries_not_durable)) {
@@ -254,10 +254,10 @@ result<void> flusher::persist_region(std::uint32_t index, medium::byte_range dur
             return fine;
         bytes_since_words_ += region.offset - persisted;
         store_words(region);
-        // Mostly this region's last entry was the only one that was not persisted: then its timestamp is the stream's.
-        const bool was_last = region.timestamp == committed && load_relaxed(header_.persist.timestamp) + 1 == committed;
+        // Mostly this region's last entry was the only one that was not persisted: then its sequence is the stream's.
+        const bool was_last = region.sequence == committed && load_relaxed(header_.persist.sequence) + 1 == committed;
         if (was_last || all_is_persisted())
-            store_release(header_.persist.timestamp, committed);
+            store_release(header_.persist.sequence, committed);
         if (bell_ != nullptr)
             bell_->ring_persisted(index, slots_[index]->persist.wake, header_.wake.persisted);
         return persist_words_if_due();
@@ -273,13 +273,13 @@ result<void> flusher::persist_everything() noexcept {
         const auto& slot = *slots_[i];
         if (format::state_of(load_acquire(slot.cold.state)) == format::slot_state::live)
             store_words(
-                {i, persisted_offset_of(load_relaxed(slot.persist.persisted)), load_relaxed(slot.commit.timestamp)});
+                {i, persisted_offset_of(load_relaxed(slot.persist.persisted)), load_relaxed(slot.commit.sequence)});
     }
     any_words_stale_ = true;  // the header's, even where there is no region
     return persist_words();
 }
 
-void flusher::tend() noexcept {
+void flusher::maintain() noexcept {
     if (!turns_.try_begin()) {
         words_put_off_.store(true, std::memory_order_relaxed);  // to the one whose turn it is, or comes next
         return;
@@ -289,18 +289,17 @@ void flusher::tend() noexcept {
     turns_.end();
 }
 
-result<void> flusher::persist_timestamp() noexcept {
+result<void> flusher::persist_sequence() noexcept {
     if (failed_.load(std::memory_order_acquire))
         return tl::unexpected(*failure());
-    if (durable_timestamp_ >= load_relaxed(header_.commit.timestamp) ||
-        base::mutated(base::mutant::timestamp_not_durable))
+    if (durable_sequence_ >= load_relaxed(header_.commit.sequence) || base::mutated(base::mutant::sequence_not_durable))
         return {};
     any_words_stale_ = true;
     return persist_words();
 }
 
 result<void> flusher::checked(result<void> done) noexcept {
-    if (!done && (base::trouble::load(trouble_) & base::trouble::faulted) == 0)
+    if (!done && (base::fault_state::load(fault_state_) & base::fault_state::faulted) == 0)
         fail(done.error());
     return done;
 }

@@ -17,7 +17,7 @@
 
 namespace pmemstream::durability {
 
-/// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment. How long: flusher::tend().
+/// How far the medium's persisted words may lag behind: as much as a rescan reads in a moment. How long: flusher::maintain().
 #ifdef PMEMSTREAM_TEST_HOOKS
 inline std::uint64_t words_bytes_max = std::uint64_t{16} << 20;  // set while no stream is open
 #else
@@ -30,8 +30,8 @@ inline constexpr std::uint64_t words_bytes_max = std::uint64_t{16} << 20;
 /// Thread safety: all of it, beside one appending thread.
 class flusher {
 public:
-    /// `trouble`: see base::trouble.
-    flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& trouble) noexcept;
+    /// `fault_state`: see base::fault_state.
+    flusher(medium::mapping& medium, format::shared_header& header, const std::uint32_t& fault_state) noexcept;
 
     /// Keeps every other round away for as long as it lives: for changing the table, or what it says.
     class pause {
@@ -76,10 +76,10 @@ public:
 
     /// To be called a few times a second: makes durable the words that rounds have stored since, so that little is left
     /// for a rescan, and rot in old entries is never taken for a torn tail. What goes wrong is kept: see failure().
-    void tend() noexcept;
+    void maintain() noexcept;
 
-    /// Under a pause: the header's committed timestamp is durable and as large as every entry's. Errors as for wait().
-    [[nodiscard]] result<void> persist_timestamp() noexcept;
+    /// Under a pause: the header's committed sequence is durable and as large as every entry's. Errors as for wait().
+    [[nodiscard]] result<void> persist_sequence() noexcept;
 
     /// The medium refused something; nothing is persisted any more until the stream is opened anew. Says so in the
     /// header.
@@ -90,7 +90,7 @@ private:
     struct moved_region {
         std::uint32_t index = 0;
         std::uint64_t offset = 0;
-        std::uint64_t timestamp = 0;
+        std::uint64_t sequence = 0;
     };
 
     [[nodiscard]] result<void> check_usable() const noexcept;
@@ -107,13 +107,13 @@ private:
 
     medium::mapping& medium_;
     format::shared_header& header_;
-    const std::uint32_t& trouble_;
+    const std::uint32_t& fault_state_;
     ipc::doorbell* bell_ = nullptr;  // null: nobody to ring yet
     std::uint64_t epoch_ = 0;
 
     turns turns_;
     std::atomic<std::chrono::nanoseconds> round_took_{std::chrono::nanoseconds(0)};  // the last one of wait()
-    std::atomic<bool> words_put_off_{false};  // tend() came while somebody was busy
+    std::atomic<bool> words_put_off_{false};  // maintain() came while somebody was busy
 
     // Of the one whose turn it is.
     std::vector<format::region_slot*> slots_;
@@ -125,7 +125,7 @@ private:
     std::vector<bool> words_stale_;  // by slot: its words are newer than what the medium has
     bool any_words_stale_ = false;
     std::uint64_t bytes_since_words_ = 0;
-    std::uint64_t durable_timestamp_ = 0;  // the header's committed timestamp, on the medium
+    std::uint64_t durable_sequence_ = 0;  // the header's committed sequence, on the medium
 
     mutable std::mutex failure_mutex_;
     std::optional<error> failure_;

@@ -17,7 +17,7 @@ namespace pmemstream::durability {
 /// Thread safety: all of it.
 class turns {
 public:
-    /// `served`: what waits for a timestamp up to this one waits no more.
+    /// `served`: what waits for a sequence up to this one waits no more.
     explicit turns(const std::uint64_t& served) noexcept : served_(served) {}
 
     /// For turns that are taken at every append: end() costs no fence, because who sleeps makes it for both with a

@@ -12,7 +12,7 @@ static_assert(sizeof(entry_header) == detail::entry_header_bytes && offsetof(ent
               offsetof(entry_header, crc) == 4 && offsetof(entry_header, meta) == 8);
 static_assert(entry_bytes(0) == detail::entry_bytes(0) && entry_bytes(1) == detail::entry_bytes(1) &&
               entry_bytes(payload_bytes_max) == detail::entry_bytes(payload_bytes_max));
-static_assert(entry_meta::timestamp_mask == detail::meta_timestamp_mask &&
+static_assert(entry_meta::sequence_mask == detail::meta_sequence_mask &&
               entry_meta::filler_bit == detail::meta_filler_bit && entry_meta::more_bit == detail::meta_more_bit &&
               entry_meta::reserved_mask == detail::meta_reserved_mask);
 
@@ -44,8 +44,8 @@ const char* to_string(entry_fault fault) noexcept {
             return "reserved bits set";
         case entry_fault::beyond_end:
             return "reaches beyond the end";
-        case entry_fault::timestamp_order:
-            return "timestamp out of order";
+        case entry_fault::sequence_order:
+            return "sequence out of order";
         case entry_fault::epoch_order:
             return "epoch out of order";
         case entry_fault::crc:

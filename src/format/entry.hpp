@@ -12,9 +12,9 @@
 // An entry: 16-byte header, payload, zeros up to a multiple of 8.
 namespace pmemstream::format {
 
-/// The 64-bit word of an entry header: timestamp in bits 0–51, epoch mod 256 in 52–59, filler 60, more 61, zero 62–63.
+/// The 64-bit word of an entry header: sequence in bits 0–51, epoch mod 256 in 52–59, filler 60, more 61, zero 62–63.
 struct entry_meta {
-    static constexpr std::uint64_t timestamp_mask = timestamp_max;
+    static constexpr std::uint64_t sequence_mask = sequence_max;
     static constexpr unsigned epoch_shift = 52;
     static constexpr std::uint64_t filler_bit = std::uint64_t{1} << 60;
     static constexpr std::uint64_t more_bit = std::uint64_t{1} << 61;
@@ -23,9 +23,7 @@ struct entry_meta {
     [[nodiscard]] static constexpr std::uint64_t epoch_bits(std::uint64_t epoch) noexcept {
         return (epoch & 0xff) << epoch_shift;
     }
-    [[nodiscard]] static constexpr std::uint64_t timestamp(std::uint64_t meta) noexcept {
-        return meta & timestamp_mask;
-    }
+    [[nodiscard]] static constexpr std::uint64_t sequence(std::uint64_t meta) noexcept { return meta & sequence_mask; }
     [[nodiscard]] static constexpr std::uint8_t epoch(std::uint64_t meta) noexcept {
         return static_cast<std::uint8_t>(meta >> epoch_shift);
     }
@@ -62,11 +60,11 @@ struct entry_meta {
 /// What is wrong with an entry; `none` if nothing.
 enum class entry_fault : std::uint8_t {
     none,
-    never_written,    ///< all zero
-    reserved_bits,    ///< of a later format, or damage
-    beyond_end,       ///< it would end behind the limit
-    timestamp_order,  ///< not greater than the one before
-    epoch_order,      ///< of an earlier writer than the one before, or of none yet (recovery only)
+    never_written,   ///< all zero
+    reserved_bits,   ///< of a later format, or damage
+    beyond_end,      ///< it would end behind the limit
+    sequence_order,  ///< not greater than the one before
+    epoch_order,     ///< of an earlier writer than the one before, or of none yet (recovery only)
     crc,
 };
 [[nodiscard]] const char* to_string(entry_fault fault) noexcept;
@@ -74,16 +72,16 @@ enum class entry_fault : std::uint8_t {
 /// Header checks that need no CRC, for an entry that has `room` bytes up to the end of what was written. The caller has
 /// made sure that a header fits.
 [[nodiscard]] inline entry_fault check_header(std::uint32_t payload_bytes, std::uint64_t meta, std::uint64_t room,
-                                              std::uint64_t previous_timestamp) noexcept {
+                                              std::uint64_t previous_sequence) noexcept {
     if (entry_bytes(payload_bytes) > room) [[unlikely]]
         return entry_fault::beyond_end;
     if ((meta & (entry_meta::reserved_mask | entry_meta::filler_bit)) == 0) [[likely]]
-        return entry_meta::timestamp(meta) > previous_timestamp ? entry_fault::none : entry_fault::timestamp_order;
+        return entry_meta::sequence(meta) > previous_sequence ? entry_fault::none : entry_fault::sequence_order;
     if ((meta & entry_meta::reserved_mask) != 0)
         return entry_fault::reserved_bits;
-    // A filler takes no timestamp and ends no batch.
-    return (meta & (entry_meta::timestamp_mask | entry_meta::more_bit)) == 0 ? entry_fault::none
-                                                                             : entry_fault::timestamp_order;
+    // A filler takes no sequence and ends no batch.
+    return (meta & (entry_meta::sequence_mask | entry_meta::more_bit)) == 0 ? entry_fault::none
+                                                                            : entry_fault::sequence_order;
 }
 
 /// The register after the payload of the entry at `entry`, as entry_crc() takes it.

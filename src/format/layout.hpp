@@ -29,7 +29,7 @@ inline constexpr std::uint32_t region_slots_max = 1u << 20;
 inline constexpr std::uint64_t generation_max = (std::uint64_t{1} << 56) - 1;
 /// Of a stream: how often it can be opened for writing. A limit to what a reader tries (see format::crc_matches).
 inline constexpr std::uint64_t epoch_max = (std::uint64_t{1} << 24) - 1;
-inline constexpr std::uint64_t timestamp_max = (std::uint64_t{1} << 52) - 1;
+inline constexpr std::uint64_t sequence_max = (std::uint64_t{1} << 52) - 1;
 
 /// At 0, alone in its sector, written once.
 struct superblock {
@@ -124,17 +124,17 @@ inline constexpr std::uint32_t medium_sync_mask = 3u << medium_sync_shift;
 
 /// Every appender writes it.
 struct stream_commit_line {
-    std::uint64_t timestamp;  // shared
+    std::uint64_t sequence;  // shared
     std::array<std::byte, 120> reserved;
 };
-static_assert(sizeof(stream_commit_line) == line_bytes && offsetof(stream_commit_line, timestamp) == 0 &&
+static_assert(sizeof(stream_commit_line) == line_bytes && offsetof(stream_commit_line, sequence) == 0 &&
               offsetof(stream_commit_line, reserved) == 8);
 
 struct stream_persist_line {
-    std::uint64_t timestamp;  // shared
+    std::uint64_t sequence;  // shared
     std::array<std::byte, 120> reserved;
 };
-static_assert(sizeof(stream_persist_line) == line_bytes && offsetof(stream_persist_line, timestamp) == 0 &&
+static_assert(sizeof(stream_persist_line) == line_bytes && offsetof(stream_persist_line, sequence) == 0 &&
               offsetof(stream_persist_line, reserved) == 8);
 
 struct stream_wake_line {
@@ -206,10 +206,10 @@ struct slot_cold {
     std::uint64_t state;  // shared; outside the CRCs but for its generation
     std::uint64_t extent_offset;
     std::uint64_t extent_bytes;
-    std::uint64_t first_timestamp;
+    std::uint64_t first_sequence;
     std::uint64_t creation_ns;
     std::uint64_t chain_id;
-    std::uint32_t chain_sequence;
+    std::uint32_t chain_place;
     std::uint32_t flags;
     std::uint32_t place_crc;  // over what clearing leaves alone: see format::place_crc
     std::uint32_t crc;        // over the generation and all else: see format::cold_crc
@@ -219,10 +219,10 @@ static_assert(sizeof(slot_cold) == line_bytes);
 static_assert(offsetof(slot_cold, state) == 0);
 static_assert(offsetof(slot_cold, extent_offset) == 8);
 static_assert(offsetof(slot_cold, extent_bytes) == 16);
-static_assert(offsetof(slot_cold, first_timestamp) == 24);
+static_assert(offsetof(slot_cold, first_sequence) == 24);
 static_assert(offsetof(slot_cold, creation_ns) == 32);
 static_assert(offsetof(slot_cold, chain_id) == 40);
-static_assert(offsetof(slot_cold, chain_sequence) == 48);
+static_assert(offsetof(slot_cold, chain_place) == 48);
 static_assert(offsetof(slot_cold, flags) == 52);
 static_assert(offsetof(slot_cold, place_crc) == 56);
 static_assert(offsetof(slot_cold, crc) == 60);
@@ -231,14 +231,14 @@ static_assert(offsetof(slot_cold, name) == 64);
 /// Appenders write it.
 struct slot_commit_line {
     std::uint64_t commit_offset;  // shared
-    std::uint64_t timestamp;      // shared; no entry before the commit offset has a greater one
+    std::uint64_t sequence;       // shared; no entry before the commit offset has a greater one
     std::uint32_t wake;           // shared
     std::uint32_t reserved0;
     std::array<std::byte, 104> reserved;
 };
 static_assert(sizeof(slot_commit_line) == line_bytes);
 static_assert(offsetof(slot_commit_line, commit_offset) == 0);
-static_assert(offsetof(slot_commit_line, timestamp) == 8);
+static_assert(offsetof(slot_commit_line, sequence) == 8);
 static_assert(offsetof(slot_commit_line, wake) == 16);
 static_assert(offsetof(slot_commit_line, reserved0) == 20);
 static_assert(offsetof(slot_commit_line, reserved) == 24);
@@ -246,14 +246,14 @@ static_assert(offsetof(slot_commit_line, reserved) == 24);
 /// Whoever persists writes it.
 struct slot_persist_line {
     std::uint64_t persisted;  // shared; see persisted_word
-    std::uint64_t timestamp;  // shared
+    std::uint64_t sequence;   // shared
     std::uint32_t wake;       // shared
     std::uint32_t reserved0;
     std::array<std::byte, 104> reserved;
 };
 static_assert(sizeof(slot_persist_line) == line_bytes);
 static_assert(offsetof(slot_persist_line, persisted) == 0);
-static_assert(offsetof(slot_persist_line, timestamp) == 8);
+static_assert(offsetof(slot_persist_line, sequence) == 8);
 static_assert(offsetof(slot_persist_line, wake) == 16);
 static_assert(offsetof(slot_persist_line, reserved0) == 20);
 static_assert(offsetof(slot_persist_line, reserved) == 24);
@@ -286,7 +286,7 @@ struct extent_header {
     std::array<std::byte, 16> uuid;
     std::uint64_t generation;
     std::uint64_t extent_bytes;
-    std::uint64_t first_timestamp;
+    std::uint64_t first_sequence;
     std::uint64_t extent_offset;
     std::uint32_t flags;
     std::uint32_t crc;  // over the 60 bytes before it
@@ -296,7 +296,7 @@ static_assert(offsetof(extent_header, magic) == 0);
 static_assert(offsetof(extent_header, uuid) == 8);
 static_assert(offsetof(extent_header, generation) == 24);
 static_assert(offsetof(extent_header, extent_bytes) == 32);
-static_assert(offsetof(extent_header, first_timestamp) == 40);
+static_assert(offsetof(extent_header, first_sequence) == 40);
 static_assert(offsetof(extent_header, extent_offset) == 48);
 static_assert(offsetof(extent_header, flags) == 56);
 static_assert(offsetof(extent_header, crc) == 60);

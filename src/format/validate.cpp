@@ -26,7 +26,7 @@ std::uint32_t place_crc(const slot_cold& cold) noexcept {
     state = base::crc32c_extend_u64(state, cold.extent_offset);
     state = base::crc32c_extend_u64(state, cold.extent_bytes);
     state = base::crc32c_extend_u64(state, cold.chain_id);
-    state = base::crc32c_extend_u64(state, std::uint64_t{cold.flags} << 32 | cold.chain_sequence);
+    state = base::crc32c_extend_u64(state, std::uint64_t{cold.flags} << 32 | cold.chain_place);
     return ~base::crc32c_extend(state, cold.name.data(), cold.name.size());
 }
 
@@ -34,7 +34,7 @@ std::uint32_t cold_crc(const slot_cold& cold, std::uint64_t generation) noexcept
     std::uint32_t state = ~std::uint32_t{0};
     state = base::crc32c_extend_u64(state, generation);
     state = base::crc32c_extend_u64(state, cold.place_crc);
-    state = base::crc32c_extend_u64(state, cold.first_timestamp);
+    state = base::crc32c_extend_u64(state, cold.first_sequence);
     return ~base::crc32c_extend_u64(state, cold.creation_ns);
 }
 
@@ -153,8 +153,7 @@ result<void> check_extent(const extent_header& extent, const slot_cold& cold, st
                           const superblock& block, std::string_view file) {
     if (extent.magic != magic_extent || extent.crc != extent_crc(extent) || extent.uuid != block.uuid ||
         extent.generation != generation_of(cold.state) || extent.extent_bytes != cold.extent_bytes ||
-        extent.extent_offset != cold.extent_offset || extent.first_timestamp != cold.first_timestamp ||
-        extent.flags != 0)
+        extent.extent_offset != cold.extent_offset || extent.first_sequence != cold.first_sequence || extent.flags != 0)
         return failure(errc::corrupt, "{}: the extent header of region slot {} at offset {} is damaged", file, index,
                        cold.extent_offset);
     return {};

@@ -15,7 +15,7 @@ namespace pmemstream::format {
 [[nodiscard]] std::uint32_t segment_crc(const segment_header& segment) noexcept;
 /// Over extent place, chain, flags and name: what stays as it is from allocation to free.
 [[nodiscard]] std::uint32_t place_crc(const slot_cold& cold) noexcept;
-/// Over the generation, place_crc, first timestamp and creation time.
+/// Over the generation, place_crc, first sequence and creation time.
 [[nodiscard]] std::uint32_t cold_crc(const slot_cold& cold, std::uint64_t generation) noexcept;
 [[nodiscard]] std::uint32_t extent_crc(const extent_header& extent) noexcept;
 

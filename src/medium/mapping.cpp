@@ -37,7 +37,7 @@ result<std::unique_ptr<mapping>> mapping::map(int fd, std::uint64_t bytes, acces
     self->bytes_ = bytes;
     self->fd_ = fd;
     self->file_ = std::move(file);
-    self->guard_ = base::guarded_range(self->data(), bytes, mode == access::write, &self->trouble_);
+    self->guard_ = base::guarded_range(self->data(), bytes, mode == access::write, &self->fault_state_);
     // A child must not write to its parent's stream by accident.
     if (mode == access::write)
         if (const int code = self->unforked_.cover(self->data(), bytes); code != 0)

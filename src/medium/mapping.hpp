@@ -1,7 +1,7 @@
 #pragma once
 
 #include "src/base/fault_registry.hpp"
-#include "src/base/trouble.hpp"
+#include "src/base/fault_state.hpp"
 #include "src/medium/mapped_memory.hpp"
 #include "src/medium/page_syncer.hpp"
 #include "src/medium/unforked_range.hpp"
@@ -85,10 +85,10 @@ public:
     /// stores meanwhile; what cannot be had is left to the store that meets it. Writable mappings only.
     void populate(std::uint64_t offset, std::uint64_t bytes) noexcept;
 
-    /// See base::trouble; 0 while all is well.
-    [[nodiscard]] std::uint32_t& trouble() noexcept { return trouble_; }
+    /// See base::fault_state; 0 while all is well.
+    [[nodiscard]] std::uint32_t& fault_state() noexcept { return fault_state_; }
     [[nodiscard]] bool has_faulted() const noexcept {
-        return (base::trouble::load(trouble_) & base::trouble::faulted) != 0;
+        return (base::fault_state::load(fault_state_) & base::fault_state::faulted) != 0;
     }
 
 private:
@@ -100,7 +100,7 @@ private:
 
     std::uint64_t bytes_ = 0;
     int fd_ = -1;  // the caller's, which outlives this
-    std::uint32_t trouble_ = 0;
+    std::uint32_t fault_state_ = 0;
     std::atomic<bool> single_pages_{false};
     std::atomic<bool> huge_pages_{false};
     std::atomic<bool> kernel_populates_{true};

@@ -193,7 +193,7 @@ private:
         if (auto info = to.describe(made.where))
             made.offset = info->committed_end;
         if (auto got = to.append(made.where, made.payload))
-            made.timestamp = *got;
+            made.sequence = *got;
         return made;
     }
 
@@ -313,7 +313,7 @@ TEST_CASE("no flipped bit of a stream that was not closed shows anything that no
             const bool true_entries = std::includes(
                 original.entries.begin(), original.entries.end(), got.entries.begin(), got.entries.end(),
                 [](const dumped_entry& a, const dumped_entry& b) {
-                    return std::tie(a.timestamp, a.offset, a.payload) < std::tie(b.timestamp, b.offset, b.payload);
+                    return std::tie(a.sequence, a.offset, a.payload) < std::tie(b.sequence, b.offset, b.payload);
                 });
             const bool fine = got.refused ? is_damage(got.refused->code()) : !got.ended || is_damage(got.ended->code());
             if (!true_entries || !fine)

@@ -94,9 +94,9 @@ void walk(result<Cursor> from, bool crc_checked, witness& file, exercise_options
         if (!*got)
             return;
         file.look_at(**got, crc_checked, options, seen);
-        if (options.still && to_uint((*got)->timestamp()) < last)
-            complain(seen, fmt::format("timestamp {} after {}", to_uint((*got)->timestamp()), last));
-        last = to_uint((*got)->timestamp());
+        if (options.still && to_uint((*got)->sequence()) < last)
+            complain(seen, fmt::format("sequence {} after {}", to_uint((*got)->sequence()), last));
+        last = to_uint((*got)->sequence());
         if (i % 8 == 0) {
             std::vector<std::byte> copy;
             if (auto read = (*got)->read_into(copy); !read)
@@ -134,7 +134,7 @@ void exercise_reader(const reader& from, std::mt19937_64& random, exercise_optio
         cursor_options how{.check_crc = random() % 2 == 0, .registered = false};
         switch (random() % 4) {
             case 0:
-                how.start = after{timestamp{random() % 64}};
+                how.start = after{sequence{random() % 64}};
                 break;
             case 1:
                 how.start = at_offset{offset{to_uint(region.begin) + 8 * (random() % 16)}};
@@ -191,7 +191,7 @@ void exercise_writer(const std::filesystem::path& file, std::mt19937_64& random,
     }
     for (int i = 0; i < 3; ++i)
         if (auto made = to.allocate(16 + random() % 300))
-            if (auto got = to.append(*made, {}); !got && got.error().code() != errc::exhausted)  // of timestamps
+            if (auto got = to.append(*made, {}); !got && got.error().code() != errc::exhausted)  // of sequences
                 complain(seen, "a new region takes no entry: " + got.error().message());
     (void)to.close();
     opened->reset();

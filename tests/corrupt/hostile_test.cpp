@@ -188,7 +188,7 @@ void expect_nothing_but_io(const reader& from, region where, std::uint64_t bytes
     expect_io("follow_all()", from.follow_all({.registered = false}));
     expect_io("registered()", from.registered());
     const auto info = from.info();
-    if (info.stream_bytes != bytes || info.clean || info.regions != 0 || info.committed != timestamp::none)
+    if (info.stream_bytes != bytes || info.clean || info.regions != 0 || info.committed != sequence::none)
         complain(seen, fmt::format("truncated to {} pages: info() says more than the superblock did", pages));
     if (from.writer().restarted)
         complain(seen, fmt::format("truncated to {} pages: a writer that never was", pages));
@@ -274,7 +274,7 @@ TEST_CASE("a writer whose file is truncated under it says io and never that an e
             file.truncate(4096 * (i % 9));
             const std::array<std::byte, 8> payload{};
             if (auto got = (*opened)->append(*where, payload); got)
-                complain(so_far, fmt::format("truncated to {} pages: append says timestamp {}", i % 9, to_uint(*got)));
+                complain(so_far, fmt::format("truncated to {} pages: append says sequence {}", i % 9, to_uint(*got)));
             else
                 so_far.io_errors += got.error().code() == errc::io;
             if (auto closed = (*opened)->close(); closed || closed.error().code() != errc::io)

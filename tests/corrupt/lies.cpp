@@ -41,7 +41,7 @@ format::extent_header header_for(std::span<const std::byte> image, const format:
                                  .uuid = get<format::superblock>(image, 0).uuid,
                                  .generation = format::generation_of(cold.state),
                                  .extent_bytes = cold.extent_bytes,
-                                 .first_timestamp = cold.first_timestamp,
+                                 .first_sequence = cold.first_sequence,
                                  .extent_offset = cold.extent_offset,
                                  .flags = 0,
                                  .crc = 0};
@@ -105,7 +105,7 @@ void liar::lie_in_slot(std::span<std::byte> image, std::mt19937_64& random) cons
             cold.extent_bytes = value(random);
             break;
         case 2:
-            cold.first_timestamp = value(random);
+            cold.first_sequence = value(random);
             break;
         case 3:
             cold.state = format::state_word(value(random), format::state_of(cold.state));
@@ -137,7 +137,7 @@ void liar::lie_in_slot(std::span<std::byte> image, std::mt19937_64& random) cons
     if (random() % 2 == 0) {
         const std::uint64_t used = random() % 2 == 0 ? 8 * (random() % 16) : cold.extent_bytes - 64;
         slot.commit.commit_offset = slot.persist.persisted = cold.extent_offset + 64 + used;
-        slot.commit.timestamp = slot.persist.timestamp = value(random);
+        slot.commit.sequence = slot.persist.sequence = value(random);
     }
     put(image, where, slot);
     if (random() % 4 != 0)
@@ -154,7 +154,7 @@ void liar::lie_in_offsets(std::span<std::byte> image, std::mt19937_64& random) c
     if (what != 1)
         slot.persist.persisted = offset;
     if (what == 3)
-        slot.commit.timestamp = slot.persist.timestamp = value(random);
+        slot.commit.sequence = slot.persist.sequence = value(random);
     put(image, where, slot);
 }
 
@@ -289,7 +289,7 @@ void liar::lie_in_header(std::span<std::byte> image, std::mt19937_64& random) co
             header.identity.stream_bytes = value(random);
             break;
         case 3:
-            header.commit.timestamp = header.persist.timestamp = value(random);
+            header.commit.sequence = header.persist.sequence = value(random);
             break;
         default:
             header.identity.clean_epoch = random() % 8 == 0 ? value(random) : format::epoch_word(random() % 300);

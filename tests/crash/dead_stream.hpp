@@ -1,7 +1,7 @@
 #pragma once
 
 #include "src/format/layout.hpp"
-#include "src/log/trust.hpp"
+#include "src/recovery/trust.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/file_image.hpp"
 #include "tests/support/small_stream.hpp"
@@ -34,7 +34,7 @@ struct dead_stream : small_stream {
 
     static constexpr std::uint64_t identity = format::header_offset;
     static constexpr std::uint64_t boot_id = identity + offsetof(format::identity_line, boot_id);
-    static constexpr std::uint64_t stream_timestamp = format::header_offset + offsetof(format::shared_header, commit);
+    static constexpr std::uint64_t stream_sequence = format::header_offset + offsetof(format::shared_header, commit);
 
     [[nodiscard]] static constexpr std::uint64_t slot(std::uint32_t index) {
         return format::first_slots_offset + index * sizeof(format::region_slot);
@@ -42,8 +42,8 @@ struct dead_stream : small_stream {
     [[nodiscard]] static constexpr std::uint64_t commit_offset(std::uint32_t index) {
         return slot(index) + offsetof(format::region_slot, commit);
     }
-    [[nodiscard]] static constexpr std::uint64_t commit_timestamp(std::uint32_t index) {
-        return commit_offset(index) + offsetof(format::slot_commit_line, timestamp);
+    [[nodiscard]] static constexpr std::uint64_t commit_sequence(std::uint32_t index) {
+        return commit_offset(index) + offsetof(format::slot_commit_line, sequence);
     }
     [[nodiscard]] static constexpr std::uint64_t persisted_offset(std::uint32_t index) {
         return slot(index) + offsetof(format::region_slot, persist);

@@ -35,19 +35,19 @@ void kill_model::take(const report& told) {
             break;
         }
         case report_kind::persisted:
-            require(told.value >= newest_timestamp_, "persisted up to {}, while {} was appended", told.value,
-                    newest_timestamp_);
+            require(told.value >= newest_sequence_, "persisted up to {}, while {} was appended", told.value,
+                    newest_sequence_);
             break;
         case report_kind::closed:
             closing_ = closing::clean;
             break;
         case report_kind::appended: {
             auto& entries = regions_.at(told.region).entries;
-            require(told.extra - told.value + 1 > newest_timestamp_, "timestamps {} to {} given after {}",
-                    told.extra - told.value + 1, told.extra, newest_timestamp_);
+            require(told.extra - told.value + 1 > newest_sequence_, "sequences {} to {} given after {}",
+                    told.extra - told.value + 1, told.extra, newest_sequence_);
             for (std::uint64_t i = 0; i < told.value; ++i)
                 entries.push_back({told.number + i, told.extra - told.value + 1 + i});
-            newest_timestamp_ = told.extra;
+            newest_sequence_ = told.extra;
             appended_ += told.value;
             next_number_ = told.number + told.value;
             break;
@@ -115,7 +115,7 @@ void kill_model::take_look(const report& told, bool recovered) {
     }
 }
 
-/// The merged cursor shows what the regions' cursors show, in timestamp order. Before the next opening it may lack a
+/// The merged cursor shows what the regions' cursors show, in sequence order. Before the next opening it may lack a
 /// last step that was never reported: a writer killed between its two commit stores has told the region and not the
 /// stream.
 void kill_model::compare_merged(bool recovered) const {
@@ -124,11 +124,11 @@ void kill_model::compare_merged(bool recovered) const {
         for (const auto& e : region.entries)
             by_region.push_back({e, region.generation});
     std::sort(by_region.begin(), by_region.end(),
-              [](const auto& a, const auto& b) { return a.first.timestamp < b.first.timestamp; });
+              [](const auto& a, const auto& b) { return a.first.sequence < b.first.sequence; });
     if (!recovered && by_region.size() > merged_.size()) {
         const std::size_t lacking = by_region.size() - merged_.size();
         require(undecided_ && undecided_->kind == report_kind::about_to_append && lacking == undecided_->value &&
-                    by_region[merged_.size()].first.timestamp > newest_timestamp_,
+                    by_region[merged_.size()].first.sequence > newest_sequence_,
                 "the merged cursor lacks {} entries that were reported", lacking);
         by_region.resize(merged_.size());
     }
@@ -136,11 +136,10 @@ void kill_model::compare_merged(bool recovered) const {
             merged_.size());
     for (std::size_t i = 0; i < merged_.size(); ++i) {
         const auto& [entry, generation] = merged_[i];
-        require(entry.timestamp == by_region[i].first.timestamp && entry.digest == by_region[i].first.digest &&
+        require(entry.sequence == by_region[i].first.sequence && entry.digest == by_region[i].first.digest &&
                     generation == by_region[i].second,
-                "the merged cursor's entry with timestamp {} is another", entry.timestamp);
-        require(i == 0 || entry.timestamp > merged_[i - 1].first.timestamp, "timestamp {} is there twice",
-                entry.timestamp);
+                "the merged cursor's entry with sequence {} is another", entry.sequence);
+        require(i == 0 || entry.sequence > merged_[i - 1].first.sequence, "sequence {} is there twice", entry.sequence);
     }
 }
 
@@ -161,8 +160,8 @@ void kill_model::compare_look(bool recovered) {
 }
 
 void kill_model::check_same(std::uint32_t name, const numbered& expected, const seen_entry& found) const {
-    require(expected.timestamp == found.timestamp, "region {}: entry {} had timestamp {}, now {}", name,
-            expected.number, expected.timestamp, found.timestamp);
+    require(expected.sequence == found.sequence, "region {}: entry {} had sequence {}, now {}", name, expected.number,
+            expected.sequence, found.sequence);
     require(digest(kill_payload(seed_, expected.number)) == found.digest, "region {}: entry {} has another content",
             name, expected.number);
 }
@@ -190,18 +189,18 @@ void kill_model::compare_region(std::uint32_t name, const region_content& expect
         return;
     require(decides && undecided_->kind == report_kind::about_to_append && more == undecided_->value,
             "region {}: {} entries more than were written, or part of a batch", name, more);
-    std::uint64_t newest = newest_timestamp_;
+    std::uint64_t newest = newest_sequence_;
     auto& entries = regions_.at(name).entries;
     for (std::size_t i = 0; i < more; ++i) {
         const auto& extra = found.entries[reported + i];
-        require(extra.timestamp > newest, "region {}: timestamp {} after {}", name, extra.timestamp, newest);
-        newest = extra.timestamp;
-        check_same(name, {undecided_->number + i, extra.timestamp}, extra);
+        require(extra.sequence > newest, "region {}: sequence {} after {}", name, extra.sequence, newest);
+        newest = extra.sequence;
+        check_same(name, {undecided_->number + i, extra.sequence}, extra);
         if (recovered)
-            entries.push_back({undecided_->number + i, extra.timestamp});
+            entries.push_back({undecided_->number + i, extra.sequence});
     }
     if (recovered) {
-        newest_timestamp_ = newest;
+        newest_sequence_ = newest;
         ++unreported_steps_;
     }
 }

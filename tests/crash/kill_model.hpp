@@ -19,7 +19,7 @@ public:
     /// How the next opening must find the stream.
     enum class closing : std::uint8_t { clean, unclean, either };
 
-    /// Takes a report of a writer. Checks what it says of recovery and timestamps.
+    /// Takes a report of a writer. Checks what it says of recovery and sequences.
     void take(const report& told);
     /// Takes a report of a look. `recovered`: after an opening; a step that was half done is decided then.
     void take_look(const report& told, bool recovered);
@@ -38,7 +38,7 @@ public:
 private:
     struct numbered {
         std::uint64_t number = 0;
-        std::uint64_t timestamp = 0;
+        std::uint64_t sequence = 0;
     };
     struct region_content {
         std::uint64_t generation = 0;
@@ -46,7 +46,7 @@ private:
     };
     struct seen_entry {
         std::uint64_t digest = 0;
-        std::uint64_t timestamp = 0;
+        std::uint64_t sequence = 0;
     };
     struct seen_region {
         std::uint64_t generation = 0;
@@ -66,7 +66,7 @@ private:
     std::optional<report> pending_;    // the step that was announced and not finished
     std::optional<report> undecided_;  // the same of a dead writer: done or not, as the next look shows
     closing closing_ = closing::clean;
-    std::uint64_t newest_timestamp_ = 0;
+    std::uint64_t newest_sequence_ = 0;
     std::uint64_t newest_generation_ = 0;
     std::uint64_t next_number_ = 1;
     std::uint64_t appended_ = 0;

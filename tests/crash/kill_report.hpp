@@ -22,18 +22,18 @@ enum class report_kind : std::uint32_t {
     about_to_close,
     // After it returned:
     opened,     ///< number: recovery_report::state, value: epoch
-    appended,   ///< region, number, value: as before; extra: timestamp of the last
+    appended,   ///< region, number, value: as before; extra: sequence of the last
     allocated,  ///< region; value: generation
     freed,      ///< region
     cleared,    ///< region; value: generation
-    persisted,  ///< value: everything up to this timestamp
+    persisted,  ///< value: everything up to this sequence
     closed,
     // A look at the whole stream:
     look_begins,
     look_region,  ///< region; value: generation
-    look_entry,   ///< of that region; number: digest of the payload, value: timestamp, extra: generation of
+    look_entry,   ///< of that region; number: digest of the payload, value: sequence, extra: generation of
                   ///< entry.where()
-    look_merged,  ///< number: digest, value: timestamp, extra: generation
+    look_merged,  ///< number: digest, value: sequence, extra: generation
     look_ends,
 };
 

@@ -82,13 +82,13 @@ public:
             tell({report_kind::look_region, name, 0, r.handle.generation()});
             auto cursor = must(from.follow(r.handle, {.check_crc = true}));
             for (const entry& e : cursor)
-                tell({report_kind::look_entry, name, digest(e.payload()), to_uint(e.timestamp()),
+                tell({report_kind::look_entry, name, digest(e.payload()), to_uint(e.sequence()),
                       e.where().generation()});
             must(cursor.status());
         }
         auto all = must(from.follow_all({.check_crc = true}));
         for (const entry& e : all)
-            tell({report_kind::look_merged, 0, digest(e.payload()), to_uint(e.timestamp()), e.where().generation()});
+            tell({report_kind::look_merged, 0, digest(e.payload()), to_uint(e.sequence()), e.where().generation()});
         must(all.status());
         tell({report_kind::look_ends});
     }
@@ -207,7 +207,7 @@ private:
             std::copy(payloads[i].begin() + static_cast<std::ptrdiff_t>(half), payloads[i].end(),
                       open.back().payload().begin() + static_cast<std::ptrdiff_t>(half));
         }
-        timestamp last{};
+        sequence last{};
         // The first entry comes last: it completes the prefix. A filler in front of it goes before.
         must(writer_->abandon(std::move(*abandoned)));
         for (std::size_t i = open.size(); i-- > 0;) {

@@ -38,8 +38,8 @@ struct stream_of_a_lost_page : dead_stream {
         });
         poke(file, commit_offset(0), entry_at(0, n));
         const std::uint64_t newest = n > 4 ? n - 1 : n;  // the fifth is what was abandoned
-        poke(file, commit_timestamp(0), newest);
-        poke(file, stream_timestamp, newest);
+        poke(file, commit_sequence(0), newest);
+        poke(file, stream_sequence, newest);
     }
 };
 
@@ -130,8 +130,8 @@ TEST_CASE("which of the rules holds is the last writer's medium to say, not the 
                 must(to.append(where, bytes_of(text)));
         });
         poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
-        poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
-        poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+        poke(stream.file, stream.commit_sequence(0), std::uint64_t{1});
+        poke(stream.file, stream.stream_sequence, std::uint64_t{1});
     };
     SUBCASE("pages, then cache lines") {
         dead_stream stream;

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-// What crashes after crashes must not do: bring back what was cut, lose what was old, use a timestamp twice. And damage
+// What crashes after crashes must not do: bring back what was cut, lose what was old, use a sequence twice. And damage
 // of the metadata, on which a writer changes nothing.
 
 namespace {
@@ -19,7 +19,7 @@ using namespace pmemstream::test;
 using found = recovery_report::state;
 
 TEST_CASE("cut, append the same length again, crash again: the old neighbour stays away") {
-    // What else was lost with the power: nothing, the stream's timestamp, or that and the region's.
+    // What else was lost with the power: nothing, the stream's sequence, or that and the region's.
     for (int lost = 0; lost < 3; ++lost) {
         CAPTURE(lost);
         dead_stream stream;
@@ -30,9 +30,9 @@ TEST_CASE("cut, append the same length again, crash again: the old neighbour sta
         });
         flip(stream.file, stream.entry_at(0, 1) + 16);
         if (lost > 0)
-            poke(stream.file, stream.stream_timestamp, std::uint64_t{0});
+            poke(stream.file, stream.stream_sequence, std::uint64_t{0});
         if (lost > 1)
-            poke(stream.file, stream.commit_timestamp(0), std::uint64_t{0});
+            poke(stream.file, stream.commit_sequence(0), std::uint64_t{0});
         stream.reboot();
         stream.dies_after([](writer& to) {
             if (to.recovery().entries_recovered != 1)
@@ -58,8 +58,8 @@ TEST_CASE("what a dead process had not committed does not come back with the pow
     });
     // It died before the second commit, with a third entry from an earlier life behind it.
     poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
-    poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
-    poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    poke(stream.file, stream.commit_sequence(0), std::uint64_t{1});
+    poke(stream.file, stream.stream_sequence, std::uint64_t{1});
     stream.dies_after([](writer& to) {
         if (to.recovery().found != found::process_died)
             give_up("not found as a process that died");
@@ -84,7 +84,7 @@ TEST_CASE("an entry is committed although its writer died before telling the str
     stream.reboot();
     stream.dies_after([](writer& to) { must(to.append(must(to.find("r")), bytes_of("B"))); });
     // Between the two stores of that commit; the region ends where "c" begins, which is whole.
-    poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    poke(stream.file, stream.stream_sequence, std::uint64_t{1});
     const auto to = stream.write();
     CHECK(to->recovery().found == found::process_died);
     CHECK(content(stream) == texts{"a", "B"});
@@ -103,8 +103,8 @@ TEST_CASE("what was cut behind an entry stays away when the epoch's eight bits h
     // As if it had died inside the batch: both are written, nothing is committed or counted.
     const auto epoch = stream.read().info().epoch;
     poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
-    poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
-    poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    poke(stream.file, stream.commit_sequence(0), std::uint64_t{1});
+    poke(stream.file, stream.stream_sequence, std::uint64_t{1});
     // A program that dies whenever it is started, for a while.
     for (int i = 1; i < 256; ++i)
         stream.dies_after([](writer&) {});
@@ -148,7 +148,7 @@ TEST_CASE("hundreds of writers that die leave nothing that a rescan takes for a 
     CHECK(all_texts(stream.read()).size() == writers + 2);
 }
 
-TEST_CASE("a region that is older than its first entry is recovered when the header's timestamp was lost") {
+TEST_CASE("a region that is older than its first entry is recovered when the header's sequence was lost") {
     dead_stream stream(1 << 20);
     stream.dies_after([](writer& to) {
         // So many that the last slot lies in another page than the header.
@@ -159,9 +159,9 @@ TEST_CASE("a region that is older than its first entry is recovered when the hea
             must(to.append(first, bytes_of("x")));
         must(to.allocate(2000, "r"));
     });
-    // Power is lost: the slot of "r" was made durable, the entries before it and the header's timestamp were not.
-    poke(stream.file, stream.stream_timestamp, std::uint64_t{0});
-    poke(stream.file, stream.commit_timestamp(0), std::uint64_t{0});
+    // Power is lost: the slot of "r" was made durable, the entries before it and the header's sequence were not.
+    poke(stream.file, stream.stream_sequence, std::uint64_t{0});
+    poke(stream.file, stream.commit_sequence(0), std::uint64_t{0});
     for (int i = 0; i < 50; ++i)
         poke(stream.file, stream.entry_at(0, static_cast<std::uint64_t>(i)), format::entry_header{});
     stream.reboot();

@@ -69,11 +69,11 @@ TEST_CASE("clean: a header that contradicts itself is refused") {
     SUBCASE("committed and persisted offset differ") {
         poke(stream.file, stream.persisted_offset(0), stream.entry_at(0, 1));
     }
-    SUBCASE("committed and persisted timestamp differ") {
-        poke(stream.file, stream.commit_timestamp(0), std::uint64_t{3});
+    SUBCASE("committed and persisted sequence differ") {
+        poke(stream.file, stream.commit_sequence(0), std::uint64_t{3});
     }
-    SUBCASE("the stream's committed and persisted timestamps differ") {
-        poke(stream.file, stream.stream_timestamp, std::uint64_t{3});
+    SUBCASE("the stream's committed and persisted sequences differ") {
+        poke(stream.file, stream.stream_sequence, std::uint64_t{3});
     }
     const auto damaged = read_image(stream.file);
     CHECK(damaged != image);
@@ -95,7 +95,7 @@ TEST_CASE("process died: the commit offset is trusted, and nothing past it where
         // It was cut durably: its header is zero.
         CHECK(peek<std::uint64_t>(stream.file, stream.entry_at(0, 2)) == 0);
         CHECK(peek<std::uint64_t>(stream.file, stream.entry_at(0, 2) + 8) == 0);
-        // Its timestamp is not used again.
+        // Its sequence is not used again.
         CHECK(to_uint(must(to->append(must(to->find("r")), bytes_of("d")))) == 4);
     }
     CHECK(stream.write()->recovery().found == found::clean);
@@ -172,7 +172,7 @@ TEST_CASE("rescan: a torn tail is cut, whatever of it is torn, and writing goes 
         {"the CRC", [](const auto& s, auto at) { flip(s.file, at + 4); }},
         {"an absurd length", [](const auto& s, auto at) { poke(s.file, at, 0xffff'fff0u); }},
         {"a length beyond the region", [](const auto& s, auto at) { poke(s.file, at, 4000u); }},
-        {"the timestamp of the entry before",
+        {"the sequence of the entry before",
          [](const auto& s, auto at) { poke(s.file, at + 8, peek<std::uint64_t>(s.file, at + 8 - 24)); }},
         {"an epoch to come", [](const auto& s, auto at) { flip(s.file, at + 14, std::byte{0x40}); }},
         {"reserved bits", [](const auto& s, auto at) { flip(s.file, at + 15, std::byte{0x80}); }},

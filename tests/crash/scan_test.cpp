@@ -1,6 +1,6 @@
-#include "src/log/scan.hpp"
+#include "src/recovery/scan.hpp"
 #include "src/format/entry.hpp"
-#include "src/log/trust.hpp"
+#include "src/recovery/trust.hpp"
 #include "tests/support/test_payloads.hpp"
 
 #include <doctest/doctest.h>
@@ -16,7 +16,7 @@
 namespace {
 
 using namespace pmemstream;
-using namespace pmemstream::log;
+using namespace pmemstream::core;
 using format::entry_meta;
 using test::bytes_of;
 
@@ -60,11 +60,11 @@ struct region_bytes {
     std::uint64_t epoch = 10;
     std::uint64_t previous = 100;
 
-    region_bytes& add(std::string_view payload, std::uint64_t timestamp, std::uint64_t of_epoch = 10,
+    region_bytes& add(std::string_view payload, std::uint64_t sequence, std::uint64_t of_epoch = 10,
                       std::uint64_t flags = 0) {
         const auto at = bytes.size();
         bytes.resize(at + format::entry_bytes(payload.size()));
-        const std::uint64_t meta = timestamp | entry_meta::epoch_bits(of_epoch) | flags;
+        const std::uint64_t meta = sequence | entry_meta::epoch_bits(of_epoch) | flags;
         std::memcpy(bytes.data() + at + 16, payload.data(), payload.size());
         const auto length = static_cast<std::uint32_t>(payload.size());
         const auto crc = format::expected_crc(bytes.data() + at, length, of_epoch, meta, offset + at, seed);
@@ -72,8 +72,8 @@ struct region_bytes {
         std::memcpy(bytes.data() + at, &header, sizeof header);
         return *this;
     }
-    region_bytes& batch_member(std::string_view payload, std::uint64_t timestamp) {
-        return add(payload, timestamp, 10, entry_meta::more_bit);
+    region_bytes& batch_member(std::string_view payload, std::uint64_t sequence) {
+        return add(payload, sequence, 10, entry_meta::more_bit);
     }
     region_bytes& filler(std::string_view left) { return add(left, 0, 10, entry_meta::filler_bit); }
     region_bytes& never_written(std::size_t count) {
@@ -89,16 +89,16 @@ struct region_bytes {
 };
 
 /// `end`: counted from the persisted offset.
-void check(const scan_result& found, std::uint64_t end, std::uint64_t timestamp, std::uint64_t entries, bool cut,
+void check(const scan_result& found, std::uint64_t end, std::uint64_t sequence, std::uint64_t entries, bool cut,
            bool whole_behind = false) {
     CHECK(found.end == region_bytes::offset + end);
-    CHECK(found.timestamp == timestamp);
+    CHECK(found.sequence == sequence);
     CHECK(found.entries == entries);
     CHECK(found.cut == cut);
     CHECK(found.whole_entry_behind == whole_behind);
 }
 
-/// Three entries of 24 bytes with timestamps 101 to 103, and room behind them.
+/// Three entries of 24 bytes with sequences 101 to 103, and room behind them.
 region_bytes three() {
     return region_bytes().add("one", 101).add("two", 102).add("three", 103).never_written(100);
 }
@@ -151,13 +151,13 @@ TEST_CASE("an entry with an absurd length is cut, and nothing is read where it p
     check(three().put(24, 4u).scanned(), 24, 101, 1, true, true);
 }
 
-TEST_CASE("timestamps must increase, from the persisted one on") {
+TEST_CASE("sequences must increase, from the persisted one on") {
     check(region_bytes().add("one", 100).scanned(), 0, 100, 0, true);
     check(region_bytes().add("one", 99).scanned(), 0, 100, 0, true);
     check(region_bytes().add("one", 0).scanned(), 0, 100, 0, true);
     check(region_bytes().add("one", 101).add("two", 101).scanned(), 24, 101, 1, true);
     check(region_bytes().add("one", 105).add("two", 104).scanned(), 24, 105, 1, true);
-    check(region_bytes().add("one", format::timestamp_max).scanned(), 24, format::timestamp_max, 1, false);
+    check(region_bytes().add("one", format::sequence_max).scanned(), 24, format::sequence_max, 1, false);
 }
 
 TEST_CASE("epochs may rise up to the header's, and neither fall nor exceed it") {
@@ -199,14 +199,14 @@ TEST_CASE("a batch is found whole or cut whole, with what follows it") {
     check(region_bytes().batch_member("a", 101).never_written(64).scanned(), 0, 100, 0, true);
 }
 
-TEST_CASE("a filler is walked over, counts as nothing and takes no timestamp") {
+TEST_CASE("a filler is walked over, counts as nothing and takes no sequence") {
     check(region_bytes().filler("left").add("a", 101).filler("").filler("more left").scanned(), 24 + 24 + 16 + 32, 101,
           1, false);
     check(region_bytes().filler("only").never_written(32).scanned(), 24, 100, 0, false);
     // Its payload is whatever was left there, its header is not.
     check(region_bytes().filler("left").add("a", 101).put(16, 'X').scanned(), 48, 101, 1, false);
     check(region_bytes().filler("left").add("a", 101).put(4, 1u).scanned(), 0, 100, 0, true, true);
-    // One with a timestamp, one that claims to be part of a batch, one inside a batch.
+    // One with a sequence, one that claims to be part of a batch, one inside a batch.
     check(region_bytes().add("x", 101, 10, entry_meta::filler_bit).scanned(), 0, 100, 0, true);
     check(region_bytes().add("x", 0, 10, entry_meta::filler_bit | entry_meta::more_bit).scanned(), 0, 100, 0, true);
     check(region_bytes().batch_member("a", 101).filler("x").add("b", 102).scanned(), 0, 100, 0, true, true);

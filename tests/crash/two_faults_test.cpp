@@ -19,7 +19,7 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using found = recovery_report::state;
 
-TEST_CASE("a kill inside a batch and one between two commit stores give no timestamp twice and hide no entry") {
+TEST_CASE("a kill inside a batch and one between two commit stores give no sequence twice and hide no entry") {
     const forced_cache_lines forced;  // in pages the batch counts
     dead_stream stream;
     stream.dies_after([](writer& to) {
@@ -30,11 +30,11 @@ TEST_CASE("a kill inside a batch and one between two commit stores give no times
     });
     // As if it had died with the batch whole and no word of its commit stored.
     poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 1));
-    poke(stream.file, stream.commit_timestamp(0), std::uint64_t{1});
-    poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    poke(stream.file, stream.commit_sequence(0), std::uint64_t{1});
+    poke(stream.file, stream.stream_sequence, std::uint64_t{1});
     // The same length as "b", so that "c" lies behind it again; and then the region knows of it and the stream does not.
     stream.dies_after([](writer& to) { must(to.append(must(to.find("r")), bytes_of("B"))); });
-    poke(stream.file, stream.stream_timestamp, std::uint64_t{1});
+    poke(stream.file, stream.stream_sequence, std::uint64_t{1});
     bool closes = false;
     SUBCASE("closed then") {
         closes = true;
@@ -120,7 +120,7 @@ TEST_CASE("a copy whose opening is killed is still taken for one by the next") {
             REQUIRE((end.signalled && end.code == SIGKILL));
             // Far above the epochs of those who may have gone on writing while it was copied.
             const auto to = copy.write();
-            CHECK(copy.read().info().epoch >= epoch + log::foreign_epochs);
+            CHECK(copy.read().info().epoch >= epoch + core::foreign_epochs);
             CHECK(content(copy) == texts{"a"});
             must(to->append(must(to->find("r")), bytes_of("b")));
             CHECK(content(copy) == texts{"a", "b"});

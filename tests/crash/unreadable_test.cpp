@@ -50,7 +50,7 @@ struct stream_with_old_lines : dead_stream {
         const auto epoch = format::persisted_epoch_of(peek<std::uint64_t>(file, persisted_offset(0)));
         poke(file, commit_offset(0), std::array<std::uint64_t, 2>{begin, 0});
         poke(file, persisted_offset(0), std::array<std::uint64_t, 2>{format::persisted_word(begin, epoch), 0});
-        poke(file, stream_timestamp, std::uint64_t{0});
+        poke(file, stream_sequence, std::uint64_t{0});
         poke(file, format::header_offset + offsetof(format::shared_header, persist), std::uint64_t{0});
     }
 };

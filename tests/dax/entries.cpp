@@ -47,7 +47,7 @@ std::uint64_t count_entries(const std::filesystem::path& file) {
     for (const entry& e : cursor) {
         const auto expected = payload_of(count);
         require(std::equal(expected.begin(), expected.end(), e.payload().begin(), e.payload().end()),
-                "{}: entry {} (timestamp {}) is not what was appended", file.string(), count, to_uint(e.timestamp()));
+                "{}: entry {} (sequence {}) is not what was appended", file.string(), count, to_uint(e.sequence()));
         ++count;
     }
     must(cursor.status());

@@ -37,7 +37,7 @@ TEST_CASE("when the medium refuses, nothing passes for persisted until the strea
             must(to->append(where, bytes_of("refused")));
             const auto end = to_uint(must(to->describe(where)).persisted_end);
             medium.refuse_with = why;
-            const auto failed = to->wait_persisted(timestamp{2});
+            const auto failed = to->wait_persisted(sequence{2});
             CHECK(code_of(failed) == (why == EIO ? "io" : "no_space"));
             CHECK(failed.error().system_error() == why);
             CHECK(message_of(failed).find(stream.file.string()) != std::string::npos);
@@ -46,7 +46,7 @@ TEST_CASE("when the medium refuses, nothing passes for persisted until the strea
             CHECK((medium_flags(stream) & format::medium_error_flag) != 0);
             // A later flush that works proves nothing.
             medium.refuse_with = 0;
-            CHECK(code_of(to->wait_persisted(timestamp{2})) == code_of(failed));
+            CHECK(code_of(to->wait_persisted(sequence{2})) == code_of(failed));
             CHECK(code_of(to->persist()) == code_of(failed));
             CHECK(code_of(to->append(where, bytes_of("committed"), horizon::persisted)) == code_of(failed));
             CHECK(to_uint(to->persisted()) == 1);
@@ -105,7 +105,7 @@ TEST_CASE("threads that wait at the same time share the flushes, and each gets w
     for (unsigned t = 0; t < threads; ++t)
         waiting.emplace_back([&] {
             for (unsigned i = 0; i < each; ++i) {
-                timestamp given{};
+                sequence given{};
                 {
                     const std::lock_guard lock(appending);
                     given = must(to->append(where, numbered_payload(2, i, 40)));

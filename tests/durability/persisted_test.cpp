@@ -50,7 +50,7 @@ TEST_CASE("append returns at committed, and what is persisted moves when it is a
         CHECK(to_uint(to->committed()) == 10);
         CHECK(to_uint(to->persisted()) == 0);
         CHECK(must(from.describe(a)).persisted_end == must(from.describe(a)).begin);
-        CHECK(must(to->wait_persisted(timestamp{7})));
+        CHECK(must(to->wait_persisted(sequence{7})));
         // A round takes all that is committed.
         CHECK(to_uint(to->persisted()) == 10);
         CHECK(to_uint(from.persisted()) == 10);
@@ -62,21 +62,21 @@ TEST_CASE("append returns at committed, and what is persisted moves when it is a
         CHECK(to_uint(to->persisted()) == 10);
         must(to->persist());
         CHECK(to_uint(to->persisted()) == 11);
-        CHECK(must(to->wait_persisted(timestamp{3}, std::chrono::nanoseconds(0))));
+        CHECK(must(to->wait_persisted(sequence{3}, std::chrono::nanoseconds(0))));
     }
 }
 
 TEST_CASE("waiting for an entry that nobody has appended is refused") {
     small_stream stream;
     const auto to = stream.write();
-    CHECK(must(to->wait_persisted(timestamp::none)));
-    CHECK(code_of(to->wait_persisted(timestamp{1})) == "invalid_argument");
+    CHECK(must(to->wait_persisted(sequence::none)));
+    CHECK(code_of(to->wait_persisted(sequence{1})) == "invalid_argument");
     const region where = must(to->allocate(1000));
     must(to->append(where, {}));
-    CHECK(must(to->wait_persisted(timestamp{1})));
-    CHECK(code_of(to->wait_persisted(timestamp{2})) == "invalid_argument");
+    CHECK(must(to->wait_persisted(sequence{1})));
+    CHECK(code_of(to->wait_persisted(sequence{2})) == "invalid_argument");
     must(to->close());
-    CHECK(code_of(to->wait_persisted(timestamp{1})) == "invalid_argument");
+    CHECK(code_of(to->wait_persisted(sequence{1})) == "invalid_argument");
     CHECK(code_of(to->persist()) == "invalid_argument");
 }
 
@@ -94,11 +94,11 @@ TEST_CASE("cursors on the persisted horizon show what is persisted and no more")
     CHECK_FALSE(must(all.wait(std::chrono::milliseconds(1))).has_value());
     CHECK(text_of(must(newest.next())->payload()) == "1");
     CHECK(one.lag().bytes == 0);
-    CHECK(all.lag().timestamps == 0);
+    CHECK(all.lag().sequences == 0);
     must(to->persist());
     must(to->append(a, bytes_of("3")));
     CHECK(one.lag().bytes == 24);
-    CHECK(all.lag().timestamps == 2);
+    CHECK(all.lag().sequences == 2);
     CHECK(text_of(must(one.wait())->payload()) == "1");
     CHECK_FALSE(must(one.next()).has_value());
     CHECK(texts_of(all) == std::vector<std::string>{"1", "2"});
@@ -114,7 +114,7 @@ TEST_CASE("cursors on the persisted horizon show what is persisted and no more")
     CHECK(to_uint(behind.position()) == to_uint(must(from.describe(a)).persisted_end));
     CHECK(code_of(from.follow(a, {.start = at_offset{must(from.describe(a)).committed_end},
                                   .horizon = horizon::persisted})) == "invalid_offset");
-    auto after_three = start(after{timestamp{3}});
+    auto after_three = start(after{sequence{3}});
     CHECK_FALSE(must(after_three.next()).has_value());
     must(to->persist());
     CHECK(text_of(must(behind.next())->payload()) == "4");
@@ -134,7 +134,7 @@ TEST_CASE("an append can return at persisted: one, or all of a writer's") {
             const auto given = must(to->append(a, bytes_of("at once"), horizon::persisted));
             CHECK(must(to->describe(a)).persisted == given);
             CHECK(must(to->describe(a)).persisted_end == must(to->describe(a)).committed_end);
-            // On persistent memory only that region was flushed; the stream's timestamp does not pass the other's entry.
+            // On persistent memory only that region was flushed; the stream's sequence does not pass the other's entry.
             CHECK(to_uint(to->persisted()) == (cache_lines ? 0 : 2));
             must(to->append(b, bytes_of("this too"), horizon::persisted));
             CHECK(to_uint(to->persisted()) == 3);
@@ -145,7 +145,7 @@ TEST_CASE("an append can return at persisted: one, or all of a writer's") {
         options.returns_at = horizon::persisted;
         const auto to = open_with(on.stream, options);
         const region a = must(to->find("a"));
-        const auto is_persisted = [&](result<timestamp> given) {
+        const auto is_persisted = [&](result<sequence> given) {
             return must(std::move(given)) == must(to->describe(a)).persisted && to->persisted() == to->committed();
         };
         CHECK(is_persisted(to->append(a, bytes_of("every"))));
@@ -264,7 +264,7 @@ TEST_CASE("what is waited for is in the file that a loss of power leaves, and th
     }
 }
 
-TEST_CASE("the timestamps of a region that is freed or cleared are not given again after a loss of power") {
+TEST_CASE("the sequences of a region that is freed or cleared are not given again after a loss of power") {
     small_stream stream(4 << 20);
     watched_medium medium(stream.file);
     const auto to = stream.write();

@@ -123,7 +123,7 @@ TEST_CASE("a refusal that is met on the way ahead is not kept from those who wai
         return (peek<std::uint32_t>(file, at) & format::medium_error_flag) != 0;
     }));
     medium.refuse_with = 0;
-    CHECK(code_of(to->wait_persisted(timestamp{1})) == "io");
+    CHECK(code_of(to->wait_persisted(sequence{1})) == "io");
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ struct refusing_once : medium::observer {
     int sync(const medium::mapping&, std::span<const medium::mapping::range>) override { return next.exchange(0); }
 };
 
-TEST_CASE("what an abandoned reservation held up is persisted with it, and no timestamp covers what is not") {
+TEST_CASE("what an abandoned reservation held up is persisted with it, and no sequence covers what is not") {
     const forced_cache_lines forced;
     small_stream stream;
     watched_medium medium(stream.file);
@@ -63,7 +63,7 @@ TEST_CASE("what an abandoned reservation held up is persisted with it, and no ti
     must(to->abandon(std::move(third)));
 }
 
-TEST_CASE("an entry that another region's durable append did not flush is not covered by the stream's timestamp") {
+TEST_CASE("an entry that another region's durable append did not flush is not covered by the stream's sequence") {
     const forced_cache_lines forced;
     small_stream stream;
     const auto to = stream.write();
@@ -91,7 +91,7 @@ TEST_CASE("an error that the region table meets is told to those who wait for en
     must(to->append(first, bytes_of("x")));
     medium.next = EIO;
     CHECK(code_of(to->allocate(1000)) == "io");
-    CHECK(code_of(to->wait_persisted(timestamp{1})) == "io");
+    CHECK(code_of(to->wait_persisted(sequence{1})) == "io");
 }
 
 TEST_CASE("no region is allocated once the medium has refused, because it would not be durable") {
@@ -130,7 +130,7 @@ TEST_CASE("a page that is lost while a round syncs is not persisted, and a close
     const region where = must(to->allocate(20'000));
     must(to->append(where, bytes_of("x")));
     medium.armed = true;
-    CHECK(code_of(to->wait_persisted(timestamp{1})) == "io");
+    CHECK(code_of(to->wait_persisted(sequence{1})) == "io");
     CHECK(code_of(to->close()) == "io");
     medium::observing = nullptr;
     std::filesystem::resize_file(stream.file, 1 << 20);
@@ -174,10 +174,10 @@ TEST_CASE("what is synced after a refusal, and the file system knows nothing of,
         // An opening persists nothing of what it takes over from a dead process.
         const auto to = stream.write();
         must(to->append(must(to->find("r")), bytes_of("2")));
-        const auto refused = to->wait_persisted(timestamp{2});
+        const auto refused = to->wait_persisted(sequence{2});
         CHECK(code_of(refused) == "io");
         CHECK(message_of(refused).find(expected) != std::string::npos);
-        CHECK(to->persisted() == timestamp::none);
+        CHECK(to->persisted() == sequence::none);
         CHECK(code_of(to->close()) == "io");
     }
     // Now it is known, and an opening has to make everything durable that it finds.
@@ -186,7 +186,7 @@ TEST_CASE("what is synced after a refusal, and the file system knows nothing of,
     CHECK(texts_in(stream.read(), must(stream.read().find("r"))) == std::vector<std::string>{"1", "2"});
     medium.forgets = false;
     const auto to = stream.write();
-    CHECK(to->persisted() == timestamp{2});
+    CHECK(to->persisted() == sequence{2});
     CHECK(texts_in(stream.read(), must(stream.read().find("r"))) == std::vector<std::string>{"1", "2"});
 }
 
@@ -205,7 +205,7 @@ TEST_CASE("a file system that nobody may ask is believed") {
         const auto to = stream.write();
         CHECK(medium.asked > 0);
         must(to->persist());
-        CHECK(to->persisted() == timestamp{1});
+        CHECK(to->persisted() == sequence{1});
     }
 }
 
@@ -260,7 +260,7 @@ TEST_CASE("a policy of for ever costs nothing, and a wait of less than nothing i
     const auto before = cpu();
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     CHECK(cpu() - before < 150'000'000);
-    CHECK(code_of(to->wait_persisted(timestamp{1}, std::chrono::nanoseconds::min())) == "ok");
+    CHECK(code_of(to->wait_persisted(sequence{1}, std::chrono::nanoseconds::min())) == "ok");
 }
 
 }  // namespace

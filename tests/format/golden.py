@@ -4,7 +4,7 @@
 usage: golden.py check LIBRARY_DUMP
        golden.py make GOLDEN_MAKER LIBRARY_DUMP
 
-golden/NAME.stream.gz is a stream, golden/NAME.jsonl what a reader must show of it, by timestamp. golden/damage.json
+golden/NAME.stream.gz is a stream, golden/NAME.jsonl what a reader must show of it, by sequence. golden/damage.json
 lists damaged variants: the golden file they come from, edits [file offset, bytes in hex], perhaps a new size of the
 file, the exit code both readers must give, and how many entries they may show before.
 """
@@ -200,8 +200,8 @@ def damaged_variants():
         lie("first block inside the table", superblock(104, "Q", 4096)),
         lie("stream larger than its file", lambda made: made.put(512 + 48, "Q", size + 4096)),
         lie("stream smaller than at creation", lambda made: made.put(512 + 48, "Q", size - 4096)),
-        lie("committed timestamp differs after a clean close", flip(512 + 128)),
-        lie("persisted timestamp differs after a clean close", flip(512 + 256 + 3)),
+        lie("committed sequence differs after a clean close", flip(512 + 128)),
+        lie("persisted sequence differs after a clean close", flip(512 + 256 + 3)),
         lie("first segment's CRC", flip(1024 + 24)),
         lie("first segment's slots", lambda made: made.put(1024 + 12, "I", 17).crc_over(1024, 1048)),
         lie("link without its tag", lambda made: made.put(1024 + 32, "Q", second_segment)),
@@ -223,7 +223,7 @@ def damaged_variants():
         lie("extent header", flip(extent0 + 16)),
         lie("extent header's flag", lambda made: made.put(extent0 + 56, "I", 1).crc_over(extent0, extent0 + 60)),
         lie("commit offset differs after a clean close", lambda made: made.put(slot0 + 128, "Q", entry0)),
-        lie("commit timestamp differs after a clean close", flip(slot0 + 136)),
+        lie("commit sequence differs after a clean close", flip(slot0 + 136)),
         lie("both offsets before the first entry",
             lambda made: made.put(slot0 + 128, "Q", extent0).put(slot0 + 256, "Q", extent0)),
         lie("both offsets behind the extent",
@@ -235,7 +235,7 @@ def damaged_variants():
     ]
     entries = [json.loads(line) for line in expected_lines("rich_64")]
     for field, offset, mask in (("length", 0, 1), ("length beyond the end", 3, 0x80), ("CRC", 5, 1),
-                                ("timestamp", 8, 1), ("epoch", 15, 1), ("filler", 15, 0x10), ("more", 15, 0x20),
+                                ("sequence", 8, 1), ("epoch", 15, 1), ("filler", 15, 0x10), ("more", 15, 0x20),
                                 ("reserved", 15, 0x40), ("payload", 16, 1)):
         for at in (next(i for i, e in enumerate(entries) if e["region"] == "alpha" and len(e["payload"]) > 4),
                    max(i for i, e in enumerate(entries) if e["region"] == "alpha")):

@@ -138,13 +138,13 @@ TEST_CASE("the independent reader stops where a killed writer stopped, and where
     CHECK(compare(cut).entries.size() == after_cut.entries.size() + 1);
 }
 
-TEST_CASE("an entry beyond the stream's committed timestamp is in its region, but not yet in merged order") {
+TEST_CASE("an entry beyond the stream's committed sequence is in its region, but not yet in merged order") {
     const temp_dir dir;
     const auto file = dir / "behind";
     make_rich_stream(file, 64);
     append_and_die(file);
     const auto before = compare(file);
-    const std::uint64_t newest = to_uint(before.entries.back().timestamp);
+    const std::uint64_t newest = to_uint(before.entries.back().sequence);
     poke(file, format::header_offset + offsetof(format::shared_header, commit), newest - 1);
     CHECK(compare(file).entries.size() == before.entries.size() - 1);
     CHECK(dump_by_region(file).entries.size() == before.entries.size());

@@ -37,7 +37,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
     return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-timestamp append(writer& to, region where, std::string_view text) {
+sequence append(writer& to, region where, std::string_view text) {
     return must(to.append(where, bytes_of(text)));
 }
 

@@ -3,8 +3,8 @@
 
 usage: stream_reader.py [--order region|merged] FILE
 
-Prints every committed entry as a line of JSON: region (name), slot, generation, timestamp, offset, payload (base64). In
-region order (regions in order of allocation) or, the default, in merged order (by timestamp). Exit code: 0, 1 usage,
+Prints every committed entry as a line of JSON: region (name), slot, generation, sequence, offset, payload (base64). In
+region order (regions in order of allocation) or, the default, in merged order (by sequence). Exit code: 0, 1 usage,
 2 not a stream, 3 damaged, truncated or of a format that is not known (what came before the damage is printed), 4 I/O.
 """
 
@@ -19,7 +19,7 @@ FREE, LIVE, CLEARING = 0x00, 0x35, 0xCA
 LINK_TAG, LINK_MASK = 0x2B, 0x3F
 SLOT_BYTES, SEGMENT_HEADER_BYTES, EXTENT_HEADER_BYTES = 384, 128, 64
 EPOCH_MAX = (1 << 24) - 1
-TIMESTAMP_MAX = (1 << 52) - 1
+SEQUENCE_MAX = (1 << 52) - 1
 FILLER, MORE, RESERVED = 1 << 60, 1 << 61, 3 << 62
 
 
@@ -119,8 +119,8 @@ class stream:
             raise damaged(f"truncated: {len(self.image)} bytes are left of {self.bytes}")
         self.committed, = self.at("Q", HEADER + 128)
         persisted, = self.at("Q", HEADER + 256)
-        if self.committed > TIMESTAMP_MAX or (self.clean and self.committed != persisted):
-            raise damaged(f"impossible timestamps in the header: committed {self.committed}, persisted {persisted}")
+        if self.committed > SEQUENCE_MAX or (self.clean and self.committed != persisted):
+            raise damaged(f"impossible sequences in the header: committed {self.committed}, persisted {persisted}")
 
     def follow_segments(self):
         offset, index = FIRST_SEGMENT, 0
@@ -145,14 +145,14 @@ class stream:
                 raise damaged(f"the link {link:#x} to table segment {index} leads nowhere")
 
     def check_slot(self, number, offset):
-        (state, extent, extent_bytes, first, created, chain, sequence, flags, place_crc, crc,
+        (state, extent, extent_bytes, first, created, chain, place, flags, place_crc, crc,
          name) = self.at("QQQQQQIIII64s", offset)
         generation, state = state >> 8, state & 0xFF
         if state == FREE:
             return
         if state not in (LIVE, CLEARING):
             raise damaged(f"slot {number}: unknown state {state:#x}")
-        if place_crc != crc32c(struct.pack("<QQQII", extent, extent_bytes, chain, sequence, flags), name):
+        if place_crc != crc32c(struct.pack("<QQQII", extent, extent_bytes, chain, place, flags), name):
             raise damaged(f"slot {number}: wrong CRC of its place")
         if state == LIVE and crc != crc32c(struct.pack("<QQQQ", generation, place_crc, first, created)):
             raise damaged(f"slot {number}: wrong CRC")
@@ -168,13 +168,13 @@ class stream:
         if (magic != MAGIC_EXTENT or uuid != self.uuid or told != [generation, extent_bytes, first, extent]
                 or extent_flags or extent_crc != crc32c(self.image[extent:extent + 60])):
             raise damaged(f"slot {number}: damaged extent header at {extent}")
-        persisted_word, persisted_timestamp = self.at("QQ", offset + 256)
+        persisted_word, persisted_sequence = self.at("QQ", offset + 256)
         persisted, persisted_epoch = persisted_word & (1 << 56) - 1, persisted_word >> 56
-        committed, committed_timestamp = self.at("QQ", offset + 128)
+        committed, committed_sequence = self.at("QQ", offset + 128)
         begin = extent + EXTENT_HEADER_BYTES
         if not begin <= persisted <= committed <= extent + extent_bytes or persisted % 8 or committed % 8:
             raise damaged(f"slot {number}: impossible offsets: committed {committed}, persisted {persisted}")
-        if self.clean and ((persisted, persisted_timestamp) != (committed, committed_timestamp)
+        if self.clean and ((persisted, persisted_sequence) != (committed, committed_sequence)
                            or persisted_epoch != self.epoch & 0xFF):
             raise damaged(f"slot {number}: closed cleanly, yet commit and persist line differ")
         self.regions.append({"name": name.split(b"\0")[0].decode(errors="replace"), "slot": number, "first": first,
@@ -187,7 +187,7 @@ class stream:
                 raise damaged(f"{behind[2]} lies over {before[2]}")
 
     def entries(self, region):
-        """(timestamp, offset, payload) of a region, until its end or its damage."""
+        """(sequence, offset, payload) of a region, until its end or its damage."""
         offset, previous = region["begin"], region["first"] - 1
         seed = self.uuid + u64(region["generation"])
         while offset < region["end"]:
@@ -197,15 +197,15 @@ class stream:
                 fail("no room for a header")
             payload_bytes, crc, meta = self.at("IIQ", offset)
             end = offset + 16 + (payload_bytes + 7) // 8 * 8
-            timestamp, filler = meta & TIMESTAMP_MAX, bool(meta & FILLER)
+            sequence, filler = meta & SEQUENCE_MAX, bool(meta & FILLER)
             if end > region["end"]:
                 fail("reaches beyond the commit offset")
             if meta & RESERVED:
                 fail("reserved bits are set")
-            if filler and (timestamp or meta & MORE):
-                fail("a filler with a timestamp or more to come")
-            if not filler and timestamp <= previous:
-                fail(f"timestamp {timestamp} after {previous}")
+            if filler and (sequence or meta & MORE):
+                fail("a filler with a sequence or more to come")
+            if not filler and sequence <= previous:
+                fail(f"sequence {sequence} after {previous}")
             payload = self.image[offset + 16:offset + 16 + payload_bytes]
             # Of the writer's epoch the header holds eight bits and the CRC the others: one of these must fit.
             covered = crc32c(seed, b"" if filler else payload)
@@ -214,8 +214,8 @@ class stream:
                        for epoch in range(newest, -1, -256)):
                 fail("wrong CRC")
             if not filler:
-                previous = timestamp
-                yield timestamp, offset, payload
+                previous = sequence
+                yield sequence, offset, payload
             offset = end
 
     def region_order(self):
@@ -253,9 +253,9 @@ def main(arguments):
     try:
         with open(path, "rb") as file:
             read = stream(file.read())
-        for region, (timestamp, offset, payload) in read.region_order() if order == "region" else read.merged_order():
+        for region, (sequence, offset, payload) in read.region_order() if order == "region" else read.merged_order():
             print(json.dumps({"region": region["name"], "slot": region["slot"], "generation": region["generation"],
-                              "timestamp": timestamp, "offset": offset,
+                              "sequence": sequence, "offset": offset,
                               "payload": base64.b64encode(payload).decode()}))
     except not_a_stream as why:
         print(f"{path}: not a stream: {why}", file=sys.stderr)

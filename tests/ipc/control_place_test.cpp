@@ -279,7 +279,7 @@ TEST_CASE("a stream that lost its name does not fight for a control file with th
     CHECK(code_of(w->control_status()) == "not_found");
     check_works(*other, path);
     const auto where = must(w->allocate(4096));
-    CHECK(must(w->append(where, {})) == timestamp{1});
+    CHECK(must(w->append(where, {})) == sequence{1});
     CHECK(must(reader::open(dir / "renamed")).control() == control_state::absent);
 }
 

@@ -42,7 +42,7 @@ void follow_plan(const reader& from, Cursor cursor, crowd_board& b, unsigned sel
     b.registered[self] = cursor.registered();
     b.control[self] = from.control();
     ++b.ready;
-    timestamp last = timestamp::none;
+    sequence last = sequence::none;
     for (std::uint64_t next = 0; next < b.planned;) {
         const auto got = must(cursor.wait(how.timeout));
         b.control[self] = from.control();
@@ -51,8 +51,8 @@ void follow_plan(const reader& from, Cursor cursor, crowd_board& b, unsigned sel
             continue;
         }
         demand(crowd_plan.matches(got->payload(), next), "entry " + std::to_string(next) + " comes next, whole");
-        demand(got->timestamp() > last, "timestamps increase");
-        last = got->timestamp();
+        demand(got->sequence() > last, "sequences increase");
+        last = got->sequence();
         b.seen[self] = ++next;
     }
 }

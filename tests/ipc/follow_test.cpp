@@ -56,20 +56,20 @@ void follow_one(const reader& from, const setting& how, board& b, std::uint64_t 
     demand(cursor.registered(), "the cursor is registered");
     ++b.ready;
     std::uint64_t next = 0;
-    timestamp last = timestamp::none;
+    sequence last = sequence::none;
     while (b.end_of_stream == ~std::uint64_t{0} || next < b.end_of_region[number]) {
         const auto got = must(cursor.wait(wait_for_ever));
         demand(got.has_value(), "a wait for ever ends with an entry");
         demand(plan.matches(got->payload(), next),
                "entry " + std::to_string(next) + " of its region comes next, whole");
-        demand(got->timestamp() > last, "timestamps increase");
+        demand(got->sequence() > last, "sequences increase");
         demand(got->valid(), "the region lives");
-        last = got->timestamp();
+        last = got->sequence();
         b.seen[self].store(++next);
     }
 }
 
-/// Reader `self` of the stream: no timestamp is left out, and within each region entries come by number.
+/// Reader `self` of the stream: no sequence is left out, and within each region entries come by number.
 void follow_merged(const reader& from, const setting& how, board& b, std::uint64_t seed, unsigned self) {
     std::vector<entry_plan> plans;
     std::vector<region> handles;
@@ -85,7 +85,7 @@ void follow_merged(const reader& from, const setting& how, board& b, std::uint64
     while (all < b.end_of_stream) {
         const auto got = must(cursor.wait(wait_for_ever));
         demand(got.has_value(), "a wait for ever ends with an entry");
-        demand(to_uint(got->timestamp()) == ++all, "the timestamps of the stream come one by one");
+        demand(to_uint(got->sequence()) == ++all, "the sequences of the stream come one by one");
         const auto where = std::find(handles.begin(), handles.end(), got->where());
         demand(where != handles.end(), "the entry is of a region there is");
         const auto number = static_cast<std::size_t>(where - handles.begin());
@@ -306,7 +306,7 @@ TEST_CASE("eight processes that sleep on the doorbell alone see every entry of a
     run({.entries = scaled(200'000), .burst_max = 50});
 }
 
-TEST_CASE("eight merged cursors that sleep on the doorbell alone see every entry of four regions in timestamp order") {
+TEST_CASE("eight merged cursors that sleep on the doorbell alone see every entry of four regions in sequence order") {
     run({.regions = 4, .merged = true, .entries = scaled(60'000)});
 }
 

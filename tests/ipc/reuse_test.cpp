@@ -138,7 +138,7 @@ TEST_CASE("a merged cursor that begins at the newest entry leaves out none after
                     const auto got = must(cursor.wait(std::chrono::milliseconds(1)));
                     if (!got)
                         continue;
-                    demand(to_uint(got->timestamp()) == ++last, "the timestamp after the last one");
+                    demand(to_uint(got->sequence()) == ++last, "the sequence after the last one");
                     ++b->found[self].right;
                 }
             }

@@ -108,7 +108,7 @@ TEST_CASE("a reader that stays notices each new writer") {
     }
 }
 
-TEST_CASE("a cursor knows how far behind it is, in timestamps and bytes") {
+TEST_CASE("a cursor knows how far behind it is, in sequences and bytes") {
     const temp_dir dir;
     const auto path = make_stream(dir);
     const shared_memory<board> b;
@@ -117,20 +117,20 @@ TEST_CASE("a cursor knows how far behind it is, in timestamps and bytes") {
         const auto from = must(reader::open(path));
         auto one = must(from.follow(must(from.find("one"))));
         auto all = must(from.follow_all());
-        const auto lags = [](const auto& cursor, std::uint64_t timestamps, std::uint64_t bytes) {
+        const auto lags = [](const auto& cursor, std::uint64_t sequences, std::uint64_t bytes) {
             const auto lag = cursor.lag();
-            demand(lag.timestamps == timestamps && lag.bytes == bytes,
-                   std::to_string(lag.timestamps) + " timestamps and " + std::to_string(lag.bytes) + " bytes behind");
+            demand(lag.sequences == sequences && lag.bytes == bytes,
+                   std::to_string(lag.sequences) + " sequences and " + std::to_string(lag.bytes) + " bytes behind");
         };
-        lags(one, 4, 24 + 16 + 24);  // timestamps 1, 2 and 4: the newest less none
-        demand(all.lag().timestamps == 4, "four timestamps behind");
+        lags(one, 4, 24 + 16 + 24);  // sequences 1, 2 and 4: the newest less none
+        demand(all.lag().sequences == 4, "four sequences behind");
         (void)must(one.next());
         lags(one, 3, 16 + 24);
         (void)must(one.next());
         (void)must(one.next());
         lags(one, 0, 0);
         for (unsigned left = 4; left > 0; --left) {
-            demand(all.lag().timestamps == left, "by the timestamp");
+            demand(all.lag().sequences == left, "by the sequence");
             demand(all.lag().bytes > 0, "and by bytes");
             (void)must(all.next());
         }
@@ -328,7 +328,7 @@ TEST_CASE("a merged cursor is told of a freed region once and goes on with the o
             if (!got)
                 demand(code_of(got) == "region_gone" && ++gone <= 1, "told once");
             else
-                demand(to_uint((*got)->timestamp()) == 3 + seen++, "the entries of the other regions");
+                demand(to_uint((*got)->sequence()) == 3 + seen++, "the entries of the other regions");
         }
         demand(gone == 1, "told");
         return 0;

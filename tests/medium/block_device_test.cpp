@@ -90,7 +90,7 @@ TEST_CASE("what a writer persisted on a device, its readers see and a later writ
         CHECK(texts_in(from, where, {.horizon = horizon::persisted}) == texts{"a"});
         must(to->append(where, bytes_of("b")));
         CHECK(texts_in(from, where) == texts{"a", "b"});
-        CHECK(to->persisted() == timestamp{1});
+        CHECK(to->persisted() == sequence{1});
         must(to->close());
     }
     const auto to = on.write();
@@ -325,10 +325,10 @@ void refuse_and_recover(page_sync sync_by, bool several_regions) {
         CHECK(code_of(failed) == "io");
         CHECK(failed.error().system_error() == EIO);
         CHECK(message_of(failed).find(file.string()) != std::string::npos);
-        CHECK(to->persisted() == timestamp{1});
+        CHECK(to->persisted() == sequence{1});
         CHECK(code_of(to->append(where, bytes_of("later"), horizon::persisted)) == "io");
         CHECK(code_of(to->wait_persisted(newest)) == "io");
-        CHECK(must(read().describe(where)).persisted == timestamp{1});
+        CHECK(must(read().describe(where)).persisted == sequence{1});
         CHECK(code_of(to->close()) == "io");
     }
     on.grow();

@@ -64,7 +64,7 @@ std::uint64_t count_entries(const std::filesystem::path& file, horizon horizon =
     auto all = must(from.follow_all({.horizon = horizon, .check_crc = true}));
     for (const entry& shown : all) {
         ++count;
-        REQUIRE(to_uint(shown.timestamp()) == count);
+        REQUIRE(to_uint(shown.sequence()) == count);
         const auto expected = payload(count);
         REQUIRE(std::ranges::equal(shown.payload(), expected));
     }
@@ -89,7 +89,7 @@ TEST_CASE("what was persisted is in a copy made at that moment, opens there, rea
         where.push_back(must(to->allocate(2 << 20, name)));
     append(*to, where, 1, 60);
     must(to->persist());
-    CHECK(to->persisted() == timestamp{60});
+    CHECK(to->persisted() == sequence{60});
     append(*to, where, 61, 70);
     const auto copy = stream.in.copy();
     CHECK(count_entries(stream.file, horizon::persisted) == 60);
@@ -171,7 +171,7 @@ TEST_CASE("a policy moves the persisted horizon without being asked") {
     const auto to = must(writer::open(stream.file, options));
     const std::vector<region> where{must(to->allocate(1 << 20)), must(to->allocate(1 << 20))};
     append(*to, where, 1, 20);
-    while (to->persisted() < timestamp{20})
+    while (to->persisted() < sequence{20})
         ::usleep(1000);
     CHECK(count_entries(stream.in.copy(), horizon::persisted) == 20);
 }

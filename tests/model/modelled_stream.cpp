@@ -115,11 +115,11 @@ void modelled_stream::expect_refusal(const std::string& code, const std::string&
     ++(expected == "region_full" ? counts_.full : counts_.refused);
 }
 
-std::uint64_t modelled_stream::given(std::uint64_t timestamp) {
-    require(timestamp > newest_, "timestamp {} after {}", timestamp, newest_);
-    require(to_uint(writer_->info().committed) == timestamp, "committed is not the timestamp just given");
+std::uint64_t modelled_stream::given(std::uint64_t sequence) {
+    require(sequence > newest_, "sequence {} after {}", sequence, newest_);
+    require(to_uint(writer_->info().committed) == sequence, "committed is not the sequence just given");
     ++counts_.entries;
-    return newest_ = timestamp;
+    return newest_ = sequence;
 }
 
 void modelled_stream::append(const step& what) {
@@ -158,7 +158,7 @@ void modelled_stream::append_batch(const step& what) {
         return expect_refusal(code_of(got), "region_full");
     require(got.has_value(), "append_batch: {}", message_of(got));
     const std::uint64_t last = to_uint(*got), count = payloads.size();
-    require(last - count + 1 > newest_, "a batch got timestamps up to {} after {}", last, newest_);
+    require(last - count + 1 > newest_, "a batch got sequences up to {} after {}", last, newest_);
     ++batches_;
     for (std::uint64_t i = 0; i < count; ++i)
         to->entries.push_back({std::move(payloads[i]), last - count + 1 + i, batches_});
@@ -215,7 +215,7 @@ void modelled_stream::settle_claim(const step& what, bool publish) {
     to->claims.erase(to->claims.begin(), next);
     require(to_uint(writer_->info().committed) == newest_, "committed {}, not {}", to_uint(writer_->info().committed),
             newest_);
-    require(!publish || to->entries.empty() || newest == to->entries.back().timestamp, "publish answers timestamp {}",
+    require(!publish || to->entries.empty() || newest == to->entries.back().sequence, "publish answers sequence {}",
             newest);
 }
 

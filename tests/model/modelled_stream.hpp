@@ -60,7 +60,7 @@ public:
 private:
     struct model_entry {
         std::vector<std::byte> payload;
-        std::uint64_t timestamp = 0;
+        std::uint64_t sequence = 0;
         std::uint64_t batch = 0;  ///< entries that came by one append_batch share it
     };
     struct model_claim {
@@ -106,7 +106,7 @@ private:
     [[nodiscard]] std::vector<std::byte> payload_for(std::uint32_t size);
     [[nodiscard]] model_region* any(std::uint32_t which);
     void expect_refusal(const std::string& code, const std::string& expected);
-    std::uint64_t given(std::uint64_t timestamp);
+    std::uint64_t given(std::uint64_t sequence);
 
     small_stream stream_;
     step_counts& counts_;

@@ -17,9 +17,9 @@ void modelled_stream::follow() {
     std::vector<const model_entry*> expected;
     for (const auto& r : regions_)
         for (const auto& e : r.entries)
-            if (e.timestamp > all_last_)
+            if (e.sequence > all_last_)
                 expected.push_back(&e);
-    std::ranges::sort(expected, {}, &model_entry::timestamp);
+    std::ranges::sort(expected, {}, &model_entry::sequence);
     std::size_t shown = 0;
     for (unsigned gone = 0; gone < 10'000;) {
         const auto got = all_->next();
@@ -30,10 +30,10 @@ void modelled_stream::follow() {
         }
         if (!*got)
             break;
-        require(shown < expected.size() && to_uint((*got)->timestamp()) == expected[shown]->timestamp &&
+        require(shown < expected.size() && to_uint((*got)->sequence()) == expected[shown]->sequence &&
                     std::ranges::equal((*got)->payload(), expected[shown]->payload),
-                "the merged cursor shows timestamp {}, {} of {}", to_uint((*got)->timestamp()), shown, expected.size());
-        all_last_ = expected[shown++]->timestamp;
+                "the merged cursor shows sequence {}, {} of {}", to_uint((*got)->sequence()), shown, expected.size());
+        all_last_ = expected[shown++]->sequence;
     }
     require(shown == expected.size(), "the merged cursor shows {} of {} entries", shown, expected.size());
 
@@ -47,7 +47,7 @@ void modelled_stream::follow() {
         while (const auto e = must(at->at.next())) {
             require(at->shown < of->entries.size() &&
                         std::ranges::equal(e->payload(), of->entries[at->shown].payload) &&
-                        to_uint(e->timestamp()) == of->entries[at->shown].timestamp,
+                        to_uint(e->sequence()) == of->entries[at->shown].sequence,
                     "a cursor shows something else as entry {}", at->shown);
             ++at->shown;
         }
@@ -77,7 +77,7 @@ void modelled_stream::compare_regions(const reader& from) const {
                     "region {}: {} of {} bytes used, not {} of {}", i, listed[i].used_bytes, listed[i].size_bytes,
                     r.used_bytes, r.size_bytes);
             require(r.name.empty() || must(from.find(r.name)) == r.handle, "region {} is not found by its name", i);
-            require(r.entries.empty() || to_uint(listed[i].first) <= r.entries.front().timestamp,
+            require(r.entries.empty() || to_uint(listed[i].first) <= r.entries.front().sequence,
                     "region {} says that it is younger than its entries", i);
         }
     }
@@ -89,7 +89,7 @@ void modelled_stream::compare_entries(const reader& from) {
         auto cursor = must(from.follow(r.handle, {.check_crc = true}));
         std::size_t n = 0;
         for (const entry& e : cursor) {
-            require(n < r.entries.size() && to_uint(e.timestamp()) == r.entries[n].timestamp &&
+            require(n < r.entries.size() && to_uint(e.sequence()) == r.entries[n].sequence &&
                         std::ranges::equal(e.payload(), r.entries[n].payload) && e.where() == r.handle,
                     "slot {}: entry {} is another", r.handle.index(), n);
             ++n;
@@ -100,16 +100,16 @@ void modelled_stream::compare_entries(const reader& from) {
         for (const auto& e : r.entries)
             all.push_back(&e);
     }
-    std::ranges::sort(all, {}, &model_entry::timestamp);
+    std::ranges::sort(all, {}, &model_entry::sequence);
     // From the oldest, and from somewhere in the middle.
-    const std::uint64_t behind = all.empty() ? 0 : all[numbers_ % all.size()]->timestamp;
+    const std::uint64_t behind = all.empty() ? 0 : all[numbers_ % all.size()]->sequence;
     for (const std::uint64_t start : {std::uint64_t{0}, behind}) {
-        auto next = std::ranges::upper_bound(all, start, {}, &model_entry::timestamp);
-        auto merged = must(from.follow_all({.start = after{timestamp{start}}, .check_crc = true}));
+        auto next = std::ranges::upper_bound(all, start, {}, &model_entry::sequence);
+        auto merged = must(from.follow_all({.start = after{sequence{start}}, .check_crc = true}));
         for (const entry& e : merged) {
-            require(next != all.end() && to_uint(e.timestamp()) == (*next)->timestamp &&
+            require(next != all.end() && to_uint(e.sequence()) == (*next)->sequence &&
                         std::ranges::equal(e.payload(), (*next)->payload),
-                    "merged after {}: timestamp {} is out of place", start, to_uint(e.timestamp()));
+                    "merged after {}: sequence {} is out of place", start, to_uint(e.sequence()));
             ++next;
         }
         must(merged.status());

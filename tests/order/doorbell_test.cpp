@@ -8,8 +8,8 @@
 #include "ipc/reader_control.hpp"
 #include "src/base/mutant.hpp"
 #include "src/format/layout.hpp"
-#include "src/log/housekeeper.hpp"
-#include "src/log/stream_file.hpp"
+#include "src/stream/stream_file.hpp"
+#include "src/writer/housekeeper.hpp"
 #include "tests/order/step_in.hpp"
 #include "tests/support/small_stream.hpp"
 
@@ -80,7 +80,7 @@ private:
 struct scene {
     explicit scene(horizon h) : waits_for(h) { must(w->control_status()); }
 
-    bool alone = log::without_threads = true;
+    bool alone = core::without_threads = true;
     small_stream stream;
     std::unique_ptr<writer> w = must(writer::open(stream.file, {}));
     region a = must(w->allocate(20'000, "a"));
@@ -97,7 +97,7 @@ struct scene {
     }
     void renew_control() const {
         std::filesystem::remove(stream.file.string() + ".ctl");
-        for (const auto* const keeper : log::threadless)
+        for (const auto* const keeper : core::threadless)
             keeper->tick(1);
     }
 };
@@ -109,7 +109,7 @@ public:
     enum class door : std::uint8_t { own, shared };
     follower(scene& s, region where, door behind = door::own)
         : scene_(s),
-          file_(must(log::stream_file::open(s.stream.file, medium::access::read, false))),
+          file_(must(core::stream_file::open(s.stream.file, medium::access::read, false))),
           control_(std::make_shared<ipc::reader_control>(
               ipc::control_place::beside(file_->path(), file_->device(), file_->inode()), file_->header(),
               file_->owner(), false, "follower")) {
@@ -152,7 +152,7 @@ public:
 
 private:
     scene& scene_;
-    std::shared_ptr<log::stream_file> file_;
+    std::shared_ptr<core::stream_file> file_;
     std::shared_ptr<ipc::reader_control> control_;
     const std::uint32_t* wake_ = nullptr;
     std::uint32_t door_ = 0;

@@ -2,7 +2,7 @@
 // whose order the label fixes, the other side acts, in the same thread. The library must be right there. Then the two
 // steps change places (src/base/mutant.hpp), and the same must go wrong: what cannot fail proves nothing.
 #include "src/base/mutant.hpp"
-#include "src/log/housekeeper.hpp"
+#include "src/writer/housekeeper.hpp"
 #include "tests/durability/watched_medium.hpp"
 #include "tests/order/step_in.hpp"
 #include "tests/support/expect.hpp"
@@ -61,7 +61,7 @@ complaint not_entry(const Got& got, unsigned number) {
 
 /// A small stream with its writer, beside which no thread runs.
 struct scene {
-    bool alone = log::without_threads = true;
+    bool alone = core::without_threads = true;
     small_stream stream;
     std::unique_ptr<writer> w = stream.write();
     reader from = stream.read();
@@ -257,15 +257,15 @@ struct label {
 const std::vector<label> labels{
     {"V1", mutant::offset_before_entry, [] { return half_an_entry(horizon::committed); }},
     {"V2", mutant::entry_before_offset, entry_that_comes_while_a_cursor_looks},
-    {"V3", mutant::timestamp_before_offset,
+    {"V3", mutant::sequence_before_offset,
      [] { return entry_that_is_committed_while_the_stream_does_not_say_so(horizon::committed); }},
-    {"V4", mutant::regions_before_timestamp, entry_that_comes_when_a_merged_cursor_has_looked},
+    {"V4", mutant::regions_before_sequence, entry_that_comes_when_a_merged_cursor_has_looked},
     {"V5", mutant::reuse_before_end, entry_of_a_region_that_is_about_to_end},
     {"V6", mutant::validity_before_payload, payload_that_is_reused_while_it_is_copied},
     {"V7", mutant::validity_before_header, [] { return header_that_is_reused_while_a_cursor_reads_it(0); }},
     {"V7, inlined", mutant::validity_before_header, [] { return header_that_is_reused_while_a_cursor_reads_it(2); }},
     {"V7, merged", mutant::validity_before_header, header_that_is_reused_while_a_merged_cursor_reads_it},
-    {"V8", mutant::persisted_timestamp_first,
+    {"V8", mutant::persisted_sequence_first,
      [] { return entry_that_is_committed_while_the_stream_does_not_say_so(horizon::persisted); }},
     {"V9", mutant::persisted_word_before_entry, [] { return half_an_entry(horizon::persisted); }},
     {"V10", mutant::copy_not_fenced, entry_whose_copy_is_seen_late},

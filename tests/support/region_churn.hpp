@@ -116,7 +116,7 @@ inline void follow_stream(const reader& from, const std::atomic<bool>& end, reus
     reuse_checker check(counts);
     auto cursor = must(from.follow_all());
     std::vector<std::pair<region, std::uint64_t>> numbers;
-    timestamp last = timestamp::none;
+    sequence last = sequence::none;
     while (!end) {
         const auto got = cursor.wait(std::chrono::milliseconds(2));
         if (!got) {
@@ -126,8 +126,8 @@ inline void follow_stream(const reader& from, const std::atomic<bool>& end, reus
         if (!*got)
             continue;
         const auto& e = **got;
-        demand(e.timestamp() > last, "timestamps increase over all regions");
-        last = e.timestamp();
+        demand(e.sequence() > last, "sequences increase over all regions");
+        last = e.sequence();
         auto known = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == e.where(); });
         if (known == numbers.end()) {
             // Of a slot's generations only the newest matters.

@@ -20,7 +20,7 @@ bool drain(Cursor& from, stream_dump& into) {
             return true;
         const auto payload = (*got)->payload();
         into.entries.push_back(
-            {(*got)->where(), (*got)->timestamp(), (*got)->offset(), {payload.begin(), payload.end()}});
+            {(*got)->where(), (*got)->sequence(), (*got)->offset(), {payload.begin(), payload.end()}});
     }
 }
 
@@ -108,10 +108,10 @@ std::vector<std::string> to_json_lines(const stream_dump& dump) {
         names[r.handle.generation()] = r.name;
     std::vector<std::string> lines;
     for (const auto& e : dump.entries)
-        lines.push_back(fmt::format(R"({{"region": "{}", "slot": {}, "generation": {}, "timestamp": {}, "offset": {}, )"
+        lines.push_back(fmt::format(R"({{"region": "{}", "slot": {}, "generation": {}, "sequence": {}, "offset": {}, )"
                                     R"("payload": "{}"}})",
                                     names[e.where.generation()], e.where.index(), e.where.generation(),
-                                    to_uint(e.timestamp), to_uint(e.offset), base64(e.payload)));
+                                    to_uint(e.sequence), to_uint(e.offset), base64(e.payload)));
     return lines;
 }
 

@@ -12,7 +12,7 @@ namespace pmemstream::test {
 
 struct dumped_entry {
     region where;
-    pmemstream::timestamp timestamp{};
+    pmemstream::sequence sequence{};
     pmemstream::offset offset{};
     std::vector<std::byte> payload;
 
@@ -29,7 +29,7 @@ struct stream_dump {
     [[nodiscard]] bool whole() const noexcept { return !refused && !ended; }
 };
 
-/// All entries by timestamp.
+/// All entries by sequence.
 [[nodiscard]] stream_dump dump_merged(const std::filesystem::path& file);
 /// Region after region, in order of allocation, until something is wrong.
 [[nodiscard]] stream_dump dump_by_region(const std::filesystem::path& file);

@@ -40,7 +40,7 @@ void run(const writer_options& options) {
         threads.add([&, self] {
             payload_buffer buffer;
             for (;;) {
-                timestamp given{};
+                sequence given{};
                 {
                     const std::lock_guard lock(appending);
                     if (appended == entries)

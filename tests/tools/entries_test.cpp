@@ -36,13 +36,13 @@ words dump(const std::filesystem::path& file, words more = {}) {
 
 }  // namespace
 
-TEST_CASE("all regions in the order of timestamps, or one") {
+TEST_CASE("all regions in the order of sequences, or one") {
     const temp_dir dir;
     make_two_regions(dir / "s", 6);
     CHECK(run(dump(dir / "s")).out == "a1\nb2\na3\nb4\na5\nb6\n");
     CHECK(run(dump(dir / "s", {"-r", "b"})).out == "b2\nb4\nb6\n");
     CHECK(run(dump(dir / "s", {"--region", "b", "--from", "start"})).out == "b2\nb4\nb6\n");
-    CHECK(run(dump(dir / "s", {"--with-timestamps", "--with-regions", "-n", "2"})).out == "1\ta\ta1\n2\tb\tb2\n");
+    CHECK(run(dump(dir / "s", {"--with-sequences", "--with-regions", "-n", "2"})).out == "1\ta\ta1\n2\tb\tb2\n");
 }
 
 TEST_CASE("begin and end as the options say") {
@@ -123,7 +123,7 @@ TEST_CASE("json: one object per entry, text where it is UTF-8, base64 where not"
     for (std::size_t i = 0; i < payloads.size(); ++i) {
         CAPTURE(i);
         const auto object = json::parse(lines[i]);
-        CHECK(object["timestamp"] == i + 1);
+        CHECK(object["sequence"] == i + 1);
         CHECK(object["region"] == "r");
         CHECK(object["bytes"] == payloads[i].size());
         CHECK(object["offset"].get<std::uint64_t>() % 8 == 0);
@@ -179,7 +179,7 @@ TEST_CASE("hex shows every byte") {
     }
     const auto lines = split_lines(run(dump(dir / "s", {"--format", "hex"})).out);
     REQUIRE(lines.size() == 18);
-    CHECK(lines[0] == "timestamp 1  offset 8256  region r  257 bytes");
+    CHECK(lines[0] == "sequence 1  offset 8256  region r  257 bytes");
     CHECK(lines[1] == "  00000000  00 01 02 03 04 05 06 07  08 09 0a 0b 0c 0d 0e 0f  |................|");
     CHECK(lines[5] == "  00000040  40 41 42 43 44 45 46 47  48 49 4a 4b 4c 4d 4e 4f  |@ABCDEFGHIJKLMNO|");
     CHECK(lines[17] == "  00000100  7e                                                |~|");

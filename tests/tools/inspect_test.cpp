@@ -180,7 +180,7 @@ TEST_CASE("readers shows who follows, how far behind, asleep or not, alive or de
     CHECK(of(tail.pid())["alive"] == true);
     CHECK(of(tail.pid())["name"] == "pmemstream-inspect tail -f");
     CHECK(of(tail.pid())["region"].is_null());
-    CHECK(of(tail.pid())["lag_timestamps"] == 0);
+    CHECK(of(tail.pid())["lag_sequences"] == 0);
     CHECK(of(one.pid())["region"] == "main");
     CHECK(of(one.pid())["lag_bytes"] == 0);
     CHECK(parsed({inspect_tool, "readers", dir / "s", "--json", "-r", "main"})["readers"].size() == 1);

@@ -78,7 +78,7 @@ private:
     std::optional<child> child_;
 };
 
-/// The payloads of a region, read and checked by the library; every region in order of timestamps without a name.
+/// The payloads of a region, read and checked by the library; every region in order of sequences without a name.
 [[nodiscard]] std::vector<std::string> entries_of(const std::filesystem::path& file,
                                                   std::optional<std::string> region = "main");
 

@@ -79,7 +79,7 @@ TEST_CASE("a command line that makes no sense gives status 1, one line of text, 
         {inspect_tool, "dump", s, "-n", "few"},
         {inspect_tool, "dump", s, "-n", "-1"},
         {inspect_tool, "dump", s, "-n", "1.5"},
-        {inspect_tool, "dump", s, "--json", "--with-timestamps"},
+        {inspect_tool, "dump", s, "--json", "--with-sequences"},
         {inspect_tool, "dump", s, "--region", ""},
         {inspect_tool, "tail", s, "--follow", "--from"},
     };

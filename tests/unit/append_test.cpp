@@ -44,7 +44,7 @@ TEST_CASE("payloads of 0, 1, 7, 8 and 9 bytes, of a block and of more than a blo
         for (const entry& shown : cursor) {
             REQUIRE(seen < written.size());
             CHECK(std::ranges::equal(shown.payload(), written[seen]));
-            CHECK(to_uint(shown.timestamp()) == ++seen);
+            CHECK(to_uint(shown.sequence()) == ++seen);
             CHECK(to_uint(shown.offset()) % 8 == 0);
             CHECK(shown.where() == where);
             CHECK(shown.valid());
@@ -77,7 +77,7 @@ TEST_CASE("an entry one byte too long for a region changes nothing") {
     CHECK(code_of(refused) == "region_full");
     CHECK(message_of(refused).find(stream.file.string()) != std::string::npos);
     CHECK(read_image(stream.file) == before);
-    // And what does fit still fits, with the next timestamp.
+    // And what does fit still fits, with the next sequence.
     CHECK(to_uint(must(to->append(where, numbered_payload(3, 0, left - 16)))) == 2);
     CHECK(must(to->describe(where)).free_bytes() == 0);
 }
@@ -100,7 +100,7 @@ TEST_CASE("a refused batch changes nothing, wherever in it the space ends") {
     CHECK(texts_in(stream.read(), where).size() == 3);
 }
 
-TEST_CASE("a batch gives consecutive timestamps and returns the last") {
+TEST_CASE("a batch gives consecutive sequences and returns the last") {
     small_stream stream;
     const auto to = stream.write();
     const region where = must(to->allocate(4096));
@@ -112,7 +112,7 @@ TEST_CASE("a batch gives consecutive timestamps and returns the last") {
     auto cursor = must(stream.read().follow(where, {.check_crc = true}));
     std::vector<std::uint64_t> stamps;
     for (const entry& shown : cursor)
-        stamps.push_back(to_uint(shown.timestamp()));
+        stamps.push_back(to_uint(shown.sequence()));
     CHECK(stamps == std::vector<std::uint64_t>{1, 2, 3, 4, 5});
     CHECK(texts_in(stream.read(), where) == texts{"only", "a", "", "ccccccccc", "d"});
 }
@@ -146,7 +146,7 @@ TEST_CASE("the padding behind a payload is zero, whatever was there before") {
         CHECK(image[begin + 16 + i] == std::byte{0});
 }
 
-TEST_CASE("timestamps increase by one over regions and go on behind a clean restart") {
+TEST_CASE("sequences increase by one over regions and go on behind a clean restart") {
     small_stream stream;
     region a, b;
     {
@@ -166,7 +166,7 @@ TEST_CASE("timestamps increase by one over regions and go on behind a clean rest
     CHECK(all_texts(stream.read()) == texts{"1", "2", "3", "4"});
 }
 
-TEST_CASE("timestamps go on behind a freed and a cleared region that had the newest") {
+TEST_CASE("sequences go on behind a freed and a cleared region that had the newest") {
     small_stream stream;
     {
         const auto to = stream.write();
@@ -220,14 +220,14 @@ TEST_CASE("every length up to 600 bytes comes back as it was, with its CRC check
     CHECK(seen == written.size());
 }
 
-TEST_CASE("the last timestamps are given, one by one, and then no more") {
+TEST_CASE("the last sequences are given, one by one, and then no more") {
     small_stream stream;
     region where;
     {
         const auto to = stream.write();
         where = must(to->allocate(10'000));
     }
-    // Closed cleanly with five timestamps left: committed and persisted say the same.
+    // Closed cleanly with five sequences left: committed and persisted say the same.
     constexpr std::uint64_t last = (std::uint64_t{1} << 52) - 1;
     poke(stream.file, 512 + 128, last - 5);
     poke(stream.file, 512 + 256, last - 5);
@@ -242,12 +242,12 @@ TEST_CASE("the last timestamps are given, one by one, and then no more") {
     auto cursor = must(stream.read().follow(where, {.check_crc = true}));
     std::uint64_t seen = 0;
     for (const entry& shown : cursor)
-        CHECK(to_uint(shown.timestamp()) == last - 4 + seen++);
+        CHECK(to_uint(shown.sequence()) == last - 4 + seen++);
     CHECK(cursor.status().has_value());
     CHECK(seen == 5);
 }
 
-TEST_CASE("who publishes the last entry that gets a timestamp is not told that another gets none") {
+TEST_CASE("who publishes the last entry that gets a sequence is not told that another gets none") {
     small_stream stream;
     (void)must(stream.write()->allocate(10'000, "r"));
     constexpr std::uint64_t last = (std::uint64_t{1} << 52) - 1;

@@ -1,4 +1,4 @@
-#include "src/log/coalescing.hpp"
+#include "src/reader/coalescing.hpp"
 #include "tests/support/small_stream.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
@@ -14,7 +14,7 @@
 using namespace std::chrono_literals;
 using namespace pmemstream;
 using namespace pmemstream::test;
-using log::coalescing;
+using core::coalescing;
 
 namespace {
 

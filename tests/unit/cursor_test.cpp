@@ -19,7 +19,7 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using namespace std::chrono_literals;
 
-/// Ten entries "0" to "9" in one region, timestamps 1 to 10.
+/// Ten entries "0" to "9" in one region, sequences 1 to 10.
 struct ten_entries : small_stream {
     std::unique_ptr<writer> to = write();
     reader from = read();
@@ -42,15 +42,15 @@ TEST_CASE("from_oldest shows everything, from_newest only what comes") {
     CHECK(to_uint(newest.last()) == 11);
 }
 
-TEST_CASE("after a timestamp shows the first greater one, wherever that is") {
+TEST_CASE("after a sequence shows the first greater one, wherever that is") {
     ten_entries stream;
-    CHECK(stream.start(after{timestamp{0}}).size() == 10);
-    CHECK(stream.start(after{timestamp{1}}).front() == "1");
-    CHECK(stream.start(after{timestamp{7}}) == texts{"7", "8", "9"});
-    CHECK(stream.start(after{timestamp{9}}) == texts{"9"});
-    CHECK(stream.start(after{timestamp{10}}).empty());
-    CHECK(stream.start(after{timestamp{1'000'000}}).empty());
-    auto later = must(stream.from.follow(stream.where, {.start = after{timestamp{10}}}));
+    CHECK(stream.start(after{sequence{0}}).size() == 10);
+    CHECK(stream.start(after{sequence{1}}).front() == "1");
+    CHECK(stream.start(after{sequence{7}}) == texts{"7", "8", "9"});
+    CHECK(stream.start(after{sequence{9}}) == texts{"9"});
+    CHECK(stream.start(after{sequence{10}}).empty());
+    CHECK(stream.start(after{sequence{1'000'000}}).empty());
+    auto later = must(stream.from.follow(stream.where, {.start = after{sequence{10}}}));
     must(stream.to->append(stream.where, bytes_of("10")));
     CHECK(texts_of(later) == texts{"10"});
 }
@@ -144,7 +144,7 @@ TEST_CASE("a range-for over a region that is gone ends with that error in status
 TEST_CASE("wait with a timeout returns nothing when nothing comes, and an entry that is there at once") {
     ten_entries stream;
     for (const auto spin : {0ns, std::chrono::nanoseconds(1000), spin_for_ever}) {
-        auto cursor = must(stream.from.follow(stream.where, {.start = after{timestamp{9}}, .spin = spin}));
+        auto cursor = must(stream.from.follow(stream.where, {.start = after{sequence{9}}, .spin = spin}));
         auto got = must(cursor.wait());
         REQUIRE(got);
         CHECK(text_of(got->payload()) == "9");
@@ -186,18 +186,18 @@ TEST_CASE("entries and cursors outlive the reader they came from") {
     CHECK(texts_of(moved) == texts{"two"});
 }
 
-TEST_CASE("lag counts entries as timestamps, and bytes with headers and padding") {
+TEST_CASE("lag counts entries as sequences, and bytes with headers and padding") {
     ten_entries stream;
     auto cursor = must(stream.from.follow(stream.where));
-    CHECK(cursor.lag().timestamps == 10);
+    CHECK(cursor.lag().sequences == 10);
     CHECK(cursor.lag().bytes == 240);
     for (std::uint64_t shown = 1; shown <= 10; ++shown) {
         (void)must(cursor.next());
-        CHECK(cursor.lag().timestamps == 10 - shown);
+        CHECK(cursor.lag().sequences == 10 - shown);
         CHECK(cursor.lag().bytes == 24 * (10 - shown));
     }
     must(stream.to->append(stream.where, {}));
-    CHECK(cursor.lag().timestamps == 1);
+    CHECK(cursor.lag().sequences == 1);
     CHECK(cursor.lag().bytes == 16);
 }
 
@@ -211,7 +211,7 @@ TEST_CASE("damage below the commit offset is corrupt with region and offset, and
         auto unchecked = must(stream.from.follow(stream.where));
         CHECK(texts_of(unchecked).size() == 10);
     }
-    SUBCASE("a timestamp that is not greater") {
+    SUBCASE("a sequence that is not greater") {
         const std::uint64_t meta = peek<std::uint64_t>(stream.file, damaged + 8);
         poke(stream.file, damaged + 8, meta - 1);
     }

@@ -127,7 +127,7 @@ slot_cold some_cold(std::string_view name = "name") {
     cold.state = state_word(5, slot_state::live);
     cold.extent_offset = 8064;
     cold.extent_bytes = 640;
-    cold.first_timestamp = 3;
+    cold.first_sequence = 3;
     std::ranges::copy(name, cold.name.begin());
     cold.place_crc = place_crc(cold);
     cold.crc = cold_crc(cold, 5);
@@ -182,7 +182,7 @@ TEST_CASE("while a region is being cleared only its place is certain") {
     auto cold = some_cold();
     cold.state = state_word(9, slot_state::clearing);
     CHECK(checked(cold, false) == "ok");
-    cold.first_timestamp = 77;
+    cold.first_sequence = 77;
     CHECK(checked(cold, false) == "ok");
     cold.extent_bytes += 64;
     CHECK(checked(cold, false) == "corrupt");
@@ -217,7 +217,7 @@ TEST_CASE("an extent belongs to one stream, slot and generation") {
     CHECK(with([](auto& e) { e.uuid[3] = std::byte{1}; }) == "corrupt");
     CHECK(with([](auto& e) { e.generation = 4; }) == "corrupt");
     CHECK(with([](auto& e) { e.extent_bytes = 704; }) == "corrupt");
-    CHECK(with([](auto& e) { e.first_timestamp = 2; }) == "corrupt");
+    CHECK(with([](auto& e) { e.first_sequence = 2; }) == "corrupt");
     CHECK(with([](auto& e) { e.extent_offset = 8128; }) == "corrupt");
     CHECK(with([](auto& e) { e.flags = 1; }) != "ok");
     auto damaged = extent;
@@ -248,11 +248,11 @@ TEST_CASE("an entry's header is judged by length, order and reserved bits") {
     CHECK(check_header(8, 5, 23, 4) == entry_fault::beyond_end);
     CHECK(check_header(9, 5, 24, 4) == entry_fault::beyond_end);
     CHECK(check_header(~0u, 5, stream_bytes, 4) == entry_fault::beyond_end);
-    CHECK(check_header(8, 5, 24, 5) == entry_fault::timestamp_order);
-    CHECK(check_header(8, 0, 24, 0) == entry_fault::timestamp_order);
+    CHECK(check_header(8, 5, 24, 5) == entry_fault::sequence_order);
+    CHECK(check_header(8, 0, 24, 0) == entry_fault::sequence_order);
     CHECK(check_header(8, filler, 24, 5) == entry_fault::none);
-    CHECK(check_header(8, filler | 6, 24, 5) == entry_fault::timestamp_order);
-    CHECK(check_header(8, filler | more, 24, 5) == entry_fault::timestamp_order);
+    CHECK(check_header(8, filler | 6, 24, 5) == entry_fault::sequence_order);
+    CHECK(check_header(8, filler | more, 24, 5) == entry_fault::sequence_order);
     CHECK(check_header(8, 5 | std::uint64_t{1} << 62, 24, 4) == entry_fault::reserved_bits);
     CHECK(check_header(8, 5 | std::uint64_t{1} << 63, 24, 4) == entry_fault::reserved_bits);
     CHECK(check_header(8, 5 | entry_meta::epoch_bits(255), 24, 4) == entry_fault::none);

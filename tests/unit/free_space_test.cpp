@@ -1,4 +1,4 @@
-#include "src/log/region_table.hpp"
+#include "src/stream/region_table.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,7 @@
 
 namespace {
 
-using pmemstream::log::free_space;
+using pmemstream::core::free_space;
 using runs = std::map<std::uint64_t, std::uint64_t>;
 
 TEST_CASE("all that is not taken is one run") {

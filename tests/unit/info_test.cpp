@@ -28,8 +28,8 @@ TEST_CASE("info tells what a stream is from the first moment") {
     CHECK(info.region_slots == 18);
     CHECK(info.epoch == 0);
     CHECK(info.clean);
-    CHECK(info.committed == timestamp::none);
-    CHECK(info.persisted == timestamp::none);
+    CHECK(info.committed == sequence::none);
+    CHECK(info.persisted == sequence::none);
     CHECK(to_string(granularity::byte) == "byte");
     CHECK(to_string(granularity::cache_line) == "cache line");
     CHECK(to_string(granularity::page) == "page");

@@ -14,7 +14,7 @@ namespace {
 using namespace pmemstream;
 using namespace pmemstream::test;
 
-/// Appends `count` entries, each with its own timestamp as text, in runs of up to `run_max` per region.
+/// Appends `count` entries, each with its own sequence as text, in runs of up to `run_max` per region.
 texts fill(writer& to, const std::vector<region>& regions, unsigned count, unsigned run_max, unsigned& number) {
     std::mt19937 random(run_max + static_cast<unsigned>(regions.size()));
     texts expected;
@@ -35,7 +35,7 @@ std::vector<region> allocate(writer& to, unsigned count, std::uint64_t bytes) {
     return regions;
 }
 
-TEST_CASE("one region or hundreds, single entries or long runs, with CRC or without: the order is that of timestamps") {
+TEST_CASE("one region or hundreds, single entries or long runs, with CRC or without: the order is that of sequences") {
     for (const unsigned count : {1U, 17U, 65U, 300U})
         for (const unsigned run_max : {1U, 700U}) {
             small_stream stream(std::uint64_t{16} << 20);
@@ -46,7 +46,7 @@ TEST_CASE("one region or hundreds, single entries or long runs, with CRC or with
             CHECK(texts_of(must(from.follow_all())) == expected);
             CHECK(all_texts(from) == expected);
             const texts rest(expected.begin() + 1234, expected.end());
-            CHECK(texts_of(must(from.follow_all({.start = after{timestamp{1234}}}))) == rest);
+            CHECK(texts_of(must(from.follow_all({.start = after{sequence{1234}}}))) == rest);
         }
 }
 
@@ -65,7 +65,7 @@ TEST_CASE("entries that come one by one are shown one by one, wherever they are 
     }
 }
 
-TEST_CASE("timestamps of freed regions are passed over, few or many more than there are regions") {
+TEST_CASE("sequences of freed regions are passed over, few or many more than there are regions") {
     for (const unsigned run_max : {1U, 3000U}) {
         small_stream stream(std::uint64_t{16} << 20);
         const auto to = stream.write();
@@ -114,8 +114,8 @@ TEST_CASE(
                 } else if (!*got) {
                     return;
                 } else {
-                    CHECK(to_uint((*got)->timestamp()) > newest);
-                    newest = to_uint((*got)->timestamp());
+                    CHECK(to_uint((*got)->sequence()) > newest);
+                    newest = to_uint((*got)->sequence());
                     const auto text = text_of((*got)->payload());
                     if ((*got)->where() == kept)
                         seen.push_back(text);
@@ -155,7 +155,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("a timestamp that two regions claim is damage, and nothing behind it is shown") {
+TEST_CASE("a sequence that two regions claim is damage, and nothing behind it is shown") {
     for (const bool seen_by_stepping : {true, false}) {
         small_stream stream;
         const auto to = stream.write();
@@ -174,7 +174,7 @@ TEST_CASE("a timestamp that two regions claim is damage, and nothing behind it i
         for (const entry& shown : cursor)
             seen.push_back(text_of(shown.payload()));
         CHECK(code_of(cursor.status()) == "corrupt");
-        CHECK(cursor.status().error().message().find("timestamp out of order") != std::string::npos);
+        CHECK(cursor.status().error().message().find("sequence out of order") != std::string::npos);
         CHECK(seen == (seen_by_stepping ? texts{"1"} : texts{}));
         CHECK(to_uint(cursor.last()) < first + 1);
         CHECK(code_of(cursor.next()) == "corrupt");

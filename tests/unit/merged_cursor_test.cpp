@@ -18,7 +18,7 @@ using namespace pmemstream;
 using namespace pmemstream::test;
 using namespace std::chrono_literals;
 
-TEST_CASE("entries of many regions come in timestamp order, each once") {
+TEST_CASE("entries of many regions come in sequence order, each once") {
     small_stream stream;
     const auto to = stream.write();
     std::vector<region> regions;
@@ -34,16 +34,16 @@ TEST_CASE("entries of many regions come in timestamp order, each once") {
     std::uint64_t last = 0;
     texts seen;
     for (const entry& shown : cursor) {
-        CHECK(to_uint(shown.timestamp()) == ++last);
+        CHECK(to_uint(shown.sequence()) == ++last);
         CHECK(to_uint(cursor.last()) == last);
         seen.push_back(text_of(shown.payload()));
     }
     CHECK(seen == expected);
 }
 
-TEST_CASE("whatever becomes of the stream's timestamp, a merged cursor shows what there is and ends") {
-    for (const std::uint64_t lie : {~std::uint64_t{0}, ~std::uint64_t{0} - 1, format::timestamp_max + 1,
-                                    format::timestamp_max, std::uint64_t{1000}}) {
+TEST_CASE("whatever becomes of the stream's sequence, a merged cursor shows what there is and ends") {
+    for (const std::uint64_t lie : {~std::uint64_t{0}, ~std::uint64_t{0} - 1, format::sequence_max + 1,
+                                    format::sequence_max, std::uint64_t{1000}}) {
         CAPTURE(lie);
         small_stream stream;
         const auto to = stream.write();
@@ -53,7 +53,7 @@ TEST_CASE("whatever becomes of the stream's timestamp, a merged cursor shows wha
         const auto from = stream.read();
         auto cursor = must(from.follow_all());
         auto image = read_image(stream.file);
-        const std::uint64_t at = format::header_offset + offsetof(format::shared_header, commit.timestamp);
+        const std::uint64_t at = format::header_offset + offsetof(format::shared_header, commit.sequence);
         REQUIRE(image_at<std::uint64_t>(image, at) == 3);
         std::fstream(stream.file, std::ios::in | std::ios::out | std::ios::binary)
             .seekp(static_cast<std::streamoff>(at))
@@ -62,7 +62,7 @@ TEST_CASE("whatever becomes of the stream's timestamp, a merged cursor shows wha
         CHECK(code_of(cursor.status()) == "ok");
         CHECK_FALSE(must(cursor.wait(1ms)).has_value());
         const auto late = from.follow_all({.start = from_newest{}});
-        CHECK(code_of(late) == (lie > format::timestamp_max ? "corrupt" : "ok"));
+        CHECK(code_of(late) == (lie > format::sequence_max ? "corrupt" : "ok"));
         // The next append puts it right.
         must(to->append(where, bytes_of("more")));
         CHECK(texts_of(cursor) == texts{"more"});
@@ -86,7 +86,7 @@ TEST_CASE("regions that are allocated later join by themselves, also beyond the 
     CHECK(texts_of(newest) == expected);
 }
 
-TEST_CASE("a merged cursor starts at the oldest, at the newest or after a timestamp, and at no offset") {
+TEST_CASE("a merged cursor starts at the oldest, at the newest or after a sequence, and at no offset") {
     small_stream stream;
     const auto to = stream.write();
     const region a = must(to->allocate(4096));
@@ -95,8 +95,8 @@ TEST_CASE("a merged cursor starts at the oldest, at the newest or after a timest
         must(to->append(i % 3 == 0 ? a : b, bytes_of(std::to_string(i))));
     const auto from = stream.read();
     CHECK(all_texts(from).size() == 10);
-    CHECK(all_texts(from, {.start = after{timestamp{7}}}) == texts{"8", "9", "10"});
-    CHECK(all_texts(from, {.start = after{timestamp{10}}}).empty());
+    CHECK(all_texts(from, {.start = after{sequence{7}}}) == texts{"8", "9", "10"});
+    CHECK(all_texts(from, {.start = after{sequence{10}}}).empty());
     CHECK(code_of(from.follow_all({.start = at_offset{offset{8192}}})) == "invalid_argument");
     auto newest = must(from.follow_all({.start = from_newest{}}));
     CHECK(to_uint(newest.last()) == 10);
@@ -105,14 +105,14 @@ TEST_CASE("a merged cursor starts at the oldest, at the newest or after a timest
     CHECK(texts_of(newest) == texts{"11", "12"});
 }
 
-TEST_CASE("after a timestamp that no entry has yet, nothing up to it is shown") {
+TEST_CASE("after a sequence that no entry has yet, nothing up to it is shown") {
     small_stream stream;
     const auto to = stream.write();
     const region a = must(to->allocate(4096));
     const auto from = stream.read();
     must(to->append(a, bytes_of("1")));
-    auto one = must(from.follow(a, {.start = after{timestamp{3}}}));
-    auto all = must(from.follow_all({.start = after{timestamp{3}}}));
+    auto one = must(from.follow(a, {.start = after{sequence{3}}}));
+    auto all = must(from.follow_all({.start = after{sequence{3}}}));
     CHECK(texts_of(one).empty());
     CHECK(texts_of(all).empty());
     must(to->append(a, bytes_of("2")));
@@ -202,13 +202,13 @@ TEST_CASE("a merged cursor knows how far behind it is") {
     for (int i = 0; i < 4; ++i)
         must(to->append(i % 2 == 0 ? a : b, bytes_of("x")));
     auto cursor = must(stream.read().follow_all());
-    CHECK(cursor.lag().timestamps == 4);
+    CHECK(cursor.lag().sequences == 4);
     CHECK(cursor.lag().bytes == 4 * 24);
     (void)must(cursor.next());
-    CHECK(cursor.lag().timestamps == 3);
+    CHECK(cursor.lag().sequences == 3);
     CHECK(cursor.lag().bytes == 3 * 24);
     CHECK(texts_of(cursor).size() == 3);
-    CHECK(cursor.lag().timestamps == 0);
+    CHECK(cursor.lag().sequences == 0);
     CHECK(cursor.lag().bytes == 0);
 }
 

@@ -43,7 +43,7 @@ TEST_CASE("regions of different sizes are listed in order of allocation, with wh
         CHECK(to_uint(regions[1].begin) == to_uint(regions[1].extent) + 64);
         CHECK(regions[1].extent_bytes == regions[1].size_bytes + 64);
         CHECK(to_uint(regions[1].committed) == 1);
-        CHECK(regions[0].committed == timestamp::none);
+        CHECK(regions[0].committed == sequence::none);
         CHECK(to_uint(regions[0].first) == 1);
         CHECK(regions[0].creation_ns > 0);
     }

@@ -59,7 +59,7 @@ TEST_CASE("reservations of 0, 1, 7, 8 and all bytes that are left") {
     CHECK(texts_in(stream.read(), where) == expected);
 }
 
-TEST_CASE("what is published out of order waits for the claims before it and gets timestamps in their order") {
+TEST_CASE("what is published out of order waits for the claims before it and gets sequences in their order") {
     small_stream stream;
     const auto to = stream.write();
     const region where = must(to->allocate(1000));
@@ -69,7 +69,7 @@ TEST_CASE("what is published out of order waits for the claims before it and get
     auto b = reserve_text(*to, where, "b");
     auto c = reserve_text(*to, where, "c");
     auto d = reserve_text(*to, where, "d");
-    CHECK(must(to->publish(std::move(c))) == timestamp::none);
+    CHECK(must(to->publish(std::move(c))) == sequence::none);
     CHECK(texts_in(from, where).empty());
     // An open reservation holds up its own region only.
     CHECK(to_uint(must(to->append(other, bytes_of("elsewhere")))) == 1);
@@ -97,10 +97,10 @@ TEST_CASE("an abandoned reservation leaves a filler that no cursor shows and eve
     CHECK(texts_of(live) == expected);
     CHECK(texts_in(from, where) == expected);
     CHECK(all_texts(from) == expected);
-    // A filler takes space, and no timestamp.
+    // A filler takes space, and no sequence.
     CHECK(must(to->describe(where)).used_bytes == (16 + 8) + (16 + 16) + (16 + 8) + (16 + 8));
     CHECK(to_uint(to->info().committed) == 3);
-    auto behind_filler = must(from.follow(where, {.start = after{timestamp{1}}}));
+    auto behind_filler = must(from.follow(where, {.start = after{sequence{1}}}));
     CHECK(texts_of(behind_filler) == texts{"kept", "behind"});
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("a region that holds fillers only shows nothing and can be followed on
     for (int i = 0; i < 3; ++i)
         must(to->abandon(reserve_text(*to, where, "nothing")));
     CHECK(must(live.next()) == std::nullopt);
-    CHECK(to->info().committed == timestamp::none);
+    CHECK(to->info().committed == sequence::none);
     CHECK(to_uint(must(to->append(where, bytes_of("one")))) == 1);
     CHECK(texts_of(live) == texts{"one"});
 }

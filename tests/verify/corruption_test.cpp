@@ -112,7 +112,7 @@ TEST_CASE("metadata that is damaged is named") {
     CHECK(after(two_regions::slot(1) + 70) == kinds{"slot"});
     CHECK(after(two_regions::commit_offset(0) + 6) == kinds{"offsets"});
     CHECK(after(two_regions::commit_offset(0)) == kinds{"clean_rule"});
-    CHECK(after(two_regions::stream_timestamp) == kinds{"header"});
+    CHECK(after(two_regions::stream_sequence) == kinds{"header"});
     const two_regions stream;
     flip(stream.file, stream.entry_at(1, 0) - 64 + 40);
     CHECK(stream.kinds() == kinds{"extent"});
@@ -121,8 +121,8 @@ TEST_CASE("metadata that is damaged is named") {
 TEST_CASE("the clean rule, and a stream's size that cannot be") {
     {
         const two_regions stream;
-        poke(stream.file, two_regions::commit_timestamp(0), std::uint64_t{11});
-        CHECK(stream.kinds() == kinds{"clean_rule", "timestamps"});
+        poke(stream.file, two_regions::commit_sequence(0), std::uint64_t{11});
+        CHECK(stream.kinds() == kinds{"clean_rule", "sequences"});
     }
     const two_regions stream;
     poke(stream.file, format::header_offset + offsetof(format::identity_line, stream_bytes), std::uint64_t{4096});
@@ -147,24 +147,24 @@ TEST_CASE("two slots with one name, one generation, or one place") {
     CHECK(found.count("extent") == 1);
 }
 
-TEST_CASE("entries whose CRCs fit, but not their timestamps, epochs or batches") {
+TEST_CASE("entries whose CRCs fit, but not their sequences, epochs or batches") {
     const auto after = [](std::uint32_t index, std::uint64_t n, auto change) {
         const two_regions stream;
         stream.forge(index, n, change(stream.meta(index, n)));
         return stream.kinds();
     };
-    const auto at = [](std::uint64_t timestamp) {
-        return [timestamp](std::uint64_t meta) { return (meta & ~entry_meta::timestamp_mask) | timestamp; };
+    const auto at = [](std::uint64_t sequence) {
+        return [sequence](std::uint64_t meta) { return (meta & ~entry_meta::sequence_mask) | sequence; };
     };
-    CHECK(after(1, 2, at(5)) == kinds{"timestamps"});  // that of an entry of the other region
-    CHECK(after(1, 2, at(1)) == kinds{"entry"});       // falls
-    CHECK(after(1, 4, at(100)) == kinds{"timestamps", "timestamps", "timestamps"});
+    CHECK(after(1, 2, at(5)) == kinds{"sequences"});  // that of an entry of the other region
+    CHECK(after(1, 2, at(1)) == kinds{"entry"});      // falls
+    CHECK(after(1, 4, at(100)) == kinds{"sequences", "sequences", "sequences"});
     CHECK(after(1, 2, [](std::uint64_t meta) { return meta | entry_meta::epoch_bits(2); }) ==
           kinds{"entry"});  // of a writer that never was
     CHECK(after(1, 2, [](std::uint64_t meta) { return meta | (std::uint64_t{1} << 63); }) == kinds{"entry"});
     CHECK(after(0, 6, [](std::uint64_t meta) { return meta | entry_meta::more_bit; }) == kinds{"batch", "batch"});
     CHECK(after(0, 6, [](std::uint64_t meta) {
-              return (meta & ~entry_meta::timestamp_mask) | entry_meta::filler_bit;
+              return (meta & ~entry_meta::sequence_mask) | entry_meta::filler_bit;
           }) == kinds{"batch"});
 }
 

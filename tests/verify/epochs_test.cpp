@@ -2,7 +2,7 @@
 #include "src/format/entry.hpp"
 #include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
-#include "src/log/scan.hpp"
+#include "src/recovery/scan.hpp"
 #include "tests/crash/dead_stream.hpp"
 #include "tests/verify/salvaged.hpp"
 

@@ -103,7 +103,7 @@ TEST_CASE("an entry behind a damaged batch is not taken for its end") {
             CAPTURE(n);
             CHECK(damaged(n, byte) == "before after one two three end ");
         }
-    // The size, or the timestamp, of one in the middle: the batch goes, up to its end.
+    // The size, or the sequence, of one in the middle: the batch goes, up to its end.
     CHECK(damaged(2, 1) == "before after one two three end ");
     CHECK(damaged(0, 16) == "one two three after one two three end ");
     CHECK(damaged(4, 0) == "before one two three one two three end ");

@@ -50,7 +50,7 @@ TEST_CASE("the JSON's keys are on the manual page") {
     const auto text = run({inspect_tool, "salvage", dir / "s", dir / "text"});
     CHECK(text.status() == 3);
     CHECK(text.out.find("left: region region 0 (generation 1), from 8128 to ") != std::string::npos);
-    CHECK(text.out.find("timestamps are given anew") != std::string::npos);
+    CHECK(text.out.find("sequences are given anew") != std::string::npos);
     CHECK(text.out.find("not all came over") != std::string::npos);
 }
 

@@ -15,7 +15,7 @@
 
 namespace pmemstream::test {
 
-/// An entry as a salvage keeps it: where it was, by region, and its bytes; its timestamp gives its place.
+/// An entry as a salvage keeps it: where it was, by region, and its bytes; its sequence gives its place.
 struct kept_entry {
     std::string region;
     std::vector<std::byte> payload;
@@ -26,7 +26,7 @@ struct kept_entry {
     }
 };
 
-/// All entries in the order of their timestamps.
+/// All entries in the order of their sequences.
 [[nodiscard]] inline std::vector<kept_entry> entries_in_order(const std::filesystem::path& file) {
     const auto dump = dump_merged(file);
     if (!dump.whole())
@@ -67,7 +67,7 @@ struct salvaged {
     auto dump = dump_merged(out);
     salvaged all{nlohmann::json::parse(got.out), entries_in_order(out), std::move(dump.regions)};
     for (std::size_t i = 0; i < dump.entries.size(); ++i)
-        CHECK(to_uint(dump.entries[i].timestamp) == i + 1);
+        CHECK(to_uint(dump.entries[i].sequence) == i + 1);
     CHECK(all.report["entries"] == all.entries.size());
     CHECK(all.report["complete"] == (status == 0));
     return all;

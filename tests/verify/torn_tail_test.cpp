@@ -106,8 +106,8 @@ TEST_CASE("where that is torn the next writer cuts, and verify says so if someth
         const half_persisted stream;
         poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 25));
         if (all_lines_are_old) {
-            poke(stream.file, stream.commit_timestamp(0), std::uint64_t{25});
-            poke(stream.file, stream.stream_timestamp, std::uint64_t{25});
+            poke(stream.file, stream.commit_sequence(0), std::uint64_t{25});
+            poke(stream.file, stream.stream_sequence, std::uint64_t{25});
         }
         flip(stream.file, stream.entry_at(0, 30) + 17);
         const auto got = verified(stream.file, 0);
@@ -134,7 +134,7 @@ TEST_CASE("of a commit offset before the persisted one, left in pages, verify sa
         const bool damaged = torn < 40;
         flip(stream.file, stream.entry_at(0, torn) + 17);
         poke(stream.file, stream.commit_offset(0), stream.entry_at(0, 30));
-        poke(stream.file, stream.commit_timestamp(0), std::uint64_t{30});  // the header's are in a sector of their own
+        poke(stream.file, stream.commit_sequence(0), std::uint64_t{30});  // the header's are in a sector of their own
         const auto got = verified(stream.file, damaged ? 3 : 0);
         const auto& region = got["regions"][0];
         CHECK(got["state"] == "process_died");

@@ -55,7 +55,7 @@ TEST_CASE("a closed stream is fine, and its counts are those of what was appende
     CHECK((*large)["batches"] == 1);
     CHECK((*large)["payload_bytes"] == 150 + 5 + 31 + 3);
     CHECK(got["totals"]["entries"] == entries_of(dir / "s", std::nullopt).size());
-    CHECK(got["totals"]["last_timestamp"] == got["committed"]);
+    CHECK(got["totals"]["last_sequence"] == got["committed"]);
     CHECK(read_text(dir / "s") == before);
     const auto text = verify(dir / "s");
     CHECK(text.status() == 0);
@@ -71,15 +71,15 @@ TEST_CASE("the JSON has the keys that the manual page lists") {
     CHECK(keys_of(got) == std::vector<std::string>{"block_bytes", "committed", "epoch", "findings", "persisted",
                                                    "regions", "state", "stream", "stream_bytes", "totals",
                                                    "unreadable_bytes", "uuid", "verdict"});
-    CHECK(keys_of(got["totals"]) == std::vector<std::string>{"batches", "bytes", "entries", "fillers",
-                                                             "first_timestamp", "last_timestamp", "payload_bytes"});
+    CHECK(keys_of(got["totals"]) == std::vector<std::string>{"batches", "bytes", "entries", "fillers", "first_sequence",
+                                                             "last_sequence", "payload_bytes"});
     for (const auto& region : got["regions"])
         CHECK(keys_of(region) ==
               std::vector<std::string>{
-                  "batches",        "begin",   "bytes",         "committed_end",     "entries",           "extent",
-                  "extent_bytes",   "fillers", "findings",      "first_timestamp",   "generation",        "judged_end",
-                  "last_timestamp", "name",    "payload_bytes", "persisted_end",     "recovered_entries", "region",
-                  "slot",           "state",   "torn",          "whole_entry_behind"});
+                  "batches",       "begin",   "bytes",         "committed_end",     "entries",           "extent",
+                  "extent_bytes",  "fillers", "findings",      "first_sequence",    "generation",        "judged_end",
+                  "last_sequence", "name",    "payload_bytes", "persisted_end",     "recovered_entries", "region",
+                  "slot",          "state",   "torn",          "whole_entry_behind"});
     REQUIRE(got["findings"].size() == 1);
     const auto& found = got["findings"][0];
     CHECK(keys_of(found) == std::vector<std::string>{"generation", "kind", "next", "offset", "region", "slot", "what"});

@@ -50,7 +50,7 @@ start_at last_entries(const reader& from, const std::optional<region>& where, ho
     how.horizon = horizon;
     how.registered = false;
     any_cursor all(from, where, how);
-    std::vector<timestamp> seen;  // a ring
+    std::vector<sequence> seen;  // a ring
     std::uint64_t passed = 0;
     for (;;) {
         const auto got = all.next();
@@ -59,14 +59,14 @@ start_at last_entries(const reader& from, const std::optional<region>& where, ho
         if (!got || !*got)
             break;  // damage is told when it is its turn to be shown
         if (seen.size() < count)
-            seen.push_back((*got)->timestamp());
+            seen.push_back((*got)->sequence());
         else
-            seen[passed % count] = (*got)->timestamp();
+            seen[passed % count] = (*got)->sequence();
         ++passed;
     }
     if (passed < count)
         return from_oldest{};
-    return after{timestamp{to_uint(seen[passed % count]) - 1}};
+    return after{sequence{to_uint(seen[passed % count]) - 1}};
 }
 
 class follower {
@@ -94,7 +94,7 @@ private:
     std::optional<region_info> region_;
     std::optional<any_cursor> cursor_;
     std::optional<std::uint64_t> count_;
-    timestamp upto_ = timestamp::none;
+    sequence upto_ = sequence::none;
     control_state control_ = control_state::absent;
 };
 
@@ -192,7 +192,7 @@ void follower::run() {
             go_on_after(got.error());
             continue;
         }
-        if (!options_.follow && (*got)->timestamp() > upto_)
+        if (!options_.follow && (*got)->sequence() > upto_)
             return;
         if (!printer_.show(**got))
             continue;  // the cursor's next answer tells why

@@ -58,8 +58,8 @@ bool entry_printer::show(const entry& shown) {
     const std::string_view text = as_text(payload_);
     switch (options_.format) {
         case entry_format::text:
-            if (options_.with_timestamps)
-                out_.print("{}\t", to_uint(shown.timestamp()));
+            if (options_.with_sequences)
+                out_.print("{}\t", to_uint(shown.sequence()));
             if (options_.with_regions)
                 out_.print("{}\t", printable(region->label));
             out_.put(text);
@@ -80,7 +80,7 @@ bool entry_printer::show(const entry& shown) {
 }
 
 void entry_printer::show_hex(const entry& shown, const std::string& label) {
-    out_.print("timestamp {}  offset {}  region {}  {} byte{}\n", to_uint(shown.timestamp()), to_uint(shown.offset()),
+    out_.print("sequence {}  offset {}  region {}  {} byte{}\n", to_uint(shown.sequence()), to_uint(shown.offset()),
                printable(label), payload_.size(), payload_.size() == 1 ? "" : "s");
     constexpr std::size_t row = 16;
     for (std::size_t at = 0; at < payload_.size(); at += row) {
@@ -98,7 +98,7 @@ void entry_printer::show_hex(const entry& shown, const std::string& label) {
 
 void entry_printer::show_json(const entry& shown, const std::string& label) {
     nlohmann::ordered_json object;
-    object["timestamp"] = to_uint(shown.timestamp());
+    object["sequence"] = to_uint(shown.sequence());
     object["offset"] = to_uint(shown.offset());
     object["region"] = label;
     object["bytes"] = payload_.size();

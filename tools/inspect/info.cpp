@@ -77,8 +77,8 @@ void show_info(const reader& from, const inspect_options& options, output& out) 
         line("synced by", sync_for_people(*info.synced_by));
     line("state", state_for_people(info, writer));
     line("epoch", fmt::format("{}", info.epoch));
-    line("committed", fmt::format("up to timestamp {}", to_uint(info.committed)));
-    line("persisted", fmt::format("up to timestamp {}", to_uint(info.persisted)));
+    line("committed", fmt::format("up to sequence {}", to_uint(info.committed)));
+    line("persisted", fmt::format("up to sequence {}", to_uint(info.persisted)));
     line("control file", to_string(from.control()));
 }
 

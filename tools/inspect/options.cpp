@@ -45,12 +45,12 @@ constexpr const char* picture_footer =
     "# is the stream's own, . is free.\n\n";
 
 constexpr const char* dump_footer =
-    "Without --region, the entries of all regions in the order of their timestamps.\n"
+    "Without --region, the entries of all regions in the order of their sequences.\n"
     "An entry that is damaged ends the output after everything before it.\n\n"
     "Formats:\n"
     "  text    the payload as it is, and a newline\n"
     "  hex     a line about the entry, and its bytes in hexadecimal\n"
-    "  json    one object per line: timestamp, offset, region, bytes, and the payload\n"
+    "  json    one object per line: sequence, offset, region, bytes, and the payload\n"
     "          as \"text\" if it is UTF-8, else as \"base64\"\n"
     "  frames  for pmemstream-write --frames; see its manual page\n\n";
 
@@ -61,7 +61,7 @@ constexpr const char* verify_footer =
 
 constexpr const char* salvage_footer =
     "OUT is a new stream with the regions of the old one and every entry that verifies.\n"
-    "Timestamps are given anew, in the order of the old ones. It works without the\n"
+    "Sequences are given anew, in the order of the old ones. It works without the\n"
     "superblock, without the region table, and on what is left of a truncated file.\n"
     "What had to be left is listed; then the status is 3.\n\n";
 
@@ -98,7 +98,7 @@ void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool 
                                        "with this offset in the file, hexadecimal behind 0x (with --region)")
                            ->type_name("start|end|OFFSET");
     command.add_option("--after", raw.after, "Begin with the first entry newer than this")
-        ->type_name("TIMESTAMP")
+        ->type_name("SEQUENCE")
         ->excludes(from);
     command
         .add_option("-n,--count", raw.count,
@@ -113,7 +113,7 @@ void add_entries(CLI::App& command, inspect_options& to, raw_options& raw, bool 
                     "committed: everything readers see (default); persisted: only what survives a loss of power")
         ->check(CLI::IsMember({"committed", "persisted"}).description(""))
         ->type_name("committed|persisted");
-    command.add_flag("--with-timestamps", to.with_timestamps, "text: each line begins with the timestamp and a tab");
+    command.add_flag("--with-sequences", to.with_sequences, "text: each line begins with the sequence and a tab");
     command.add_flag("--with-regions", to.with_regions, "text: each line begins with the region and a tab");
 }
 
@@ -136,7 +136,7 @@ void finish(inspect_options& options, const raw_options& raw) {
     }
     if (!raw.after.empty()) {
         options.from = start::after;
-        options.behind = timestamp{number_option(raw.after, "--after")};
+        options.behind = sequence{number_option(raw.after, "--after")};
     }
     if (!raw.count.empty())
         options.count = number_option(raw.count, "--count");
@@ -151,8 +151,8 @@ void finish(inspect_options& options, const raw_options& raw) {
             fail(exit_code::usage, "--json excludes --format {} (see --help)", raw.format);
         options.format = entry_format::json;
     }
-    if (options.format != entry_format::text && (options.with_timestamps || options.with_regions))
-        fail(exit_code::usage, "--with-timestamps and --with-regions belong to --format text (see --help)");
+    if (options.format != entry_format::text && (options.with_sequences || options.with_regions))
+        fail(exit_code::usage, "--with-sequences and --with-regions belong to --format text (see --help)");
     if (options.region && options.region->empty())
         fail(exit_code::usage, "--region: a name has 1 to {} bytes", region_name_bytes_max);
 }

@@ -24,11 +24,11 @@ struct inspect_options {
     enum class start : std::uint8_t { standard, oldest, newest, offset, after };
     start from = start::standard;  ///< standard: the oldest for dump, the last `count` for tail
     offset at{};
-    timestamp behind = timestamp::none;
+    sequence behind = sequence::none;
     std::optional<std::uint64_t> count;
     entry_format format = entry_format::text;
     pmemstream::horizon horizon = pmemstream::horizon::committed;
-    bool with_timestamps = false;
+    bool with_sequences = false;
     bool with_regions = false;
     bool follow = false;
     bool wait = false;  ///< for the stream and the region to appear

@@ -65,7 +65,7 @@ void show_readers(const reader& from, const inspect_options& options, output& ou
             reader["region"] = r.reader.all_regions ? nlohmann::ordered_json() : nlohmann::ordered_json(r.region);
             reader["region_gone"] = r.gone;
             reader["position"] = r.reader.position;
-            reader[r.reader.all_regions ? "lag_timestamps" : "lag_bytes"] = r.lag;
+            reader[r.reader.all_regions ? "lag_sequences" : "lag_bytes"] = r.lag;
             object["readers"].push_back(std::move(reader));
         }
         out.print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));

@@ -71,7 +71,7 @@ void show_regions(const reader& from, const inspect_options& options, output& ou
         if (!wanted(region))
             continue;
         const std::string newest =
-            region.committed == timestamp::none ? std::string("-") : fmt::format("{}", to_uint(region.committed));
+            region.committed == sequence::none ? std::string("-") : fmt::format("{}", to_uint(region.committed));
         out.print("{:<3}{:<20}{:>11x} {:>10} {:>10}  {:<12} {:>9}\n", letter_of(i),
                   fit(printable(label_of(region)), 19), to_uint(region.extent), bytes_for_people(region.size_bytes),
                   bytes_for_people(region.used_bytes), draw_share(region.used_bytes, region.size_bytes), newest);

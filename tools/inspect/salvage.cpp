@@ -14,7 +14,7 @@ namespace pmemstream::tools {
 namespace {
 
 constexpr const char* mapping_rule =
-    "timestamps are given anew from 1, in the order of the old ones over all regions, so the order of any two entries "
+    "sequences are given anew from 1, in the order of the old ones over all regions, so the order of any two entries "
     "is what it was";
 
 std::string label_text(const salvaged_region& region) {
@@ -64,7 +64,7 @@ void print_json(const salvage_report& report, output& out) {
     object["table_whole"] = report.table_whole;
     object["unreadable_bytes"] = report.unreadable_bytes;
     object["entries"] = entries_of(report);
-    object["timestamps"] = mapping_rule;
+    object["sequences"] = mapping_rule;
     object["regions"] = nlohmann::ordered_json::array();
     for (const auto& region : report.regions)
         object["regions"].push_back(to_json(region));
@@ -75,7 +75,7 @@ void print_json(const salvage_report& report, output& out) {
 void print_text(const salvage_report& report, output& out) {
     for (const auto& note : report.notes)
         out.print("note: {}\n", printable(note));
-    out.print("{:<20} {:>9} {:>11} {:>21} {:>21}\n", "REGION", "ENTRIES", "LEFT", "OLD TIMESTAMPS", "NEW TIMESTAMPS");
+    out.print("{:<20} {:>9} {:>11} {:>21} {:>21}\n", "REGION", "ENTRIES", "LEFT", "OLD SEQUENCES", "NEW SEQUENCES");
     for (const auto& region : report.regions)
         out.print("{:<20} {:>9} {:>11} {:>21} {:>21}\n", printable(label_text(region)), region.entries,
                   bytes_for_people(region.left_bytes), fmt::format("{} to {}", region.old_first, region.old_last),

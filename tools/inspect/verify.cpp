@@ -23,8 +23,8 @@ struct totals {
     std::uint64_t batches = 0;
     std::uint64_t payload_bytes = 0;
     std::uint64_t bytes = 0;
-    std::uint64_t first_timestamp = 0;
-    std::uint64_t last_timestamp = 0;
+    std::uint64_t first_sequence = 0;
+    std::uint64_t last_sequence = 0;
 };
 
 totals add_up(const verify_report& report) {
@@ -37,9 +37,9 @@ totals add_up(const verify_report& report) {
         sum.bytes += region.bytes;
         if (region.entries == 0)
             continue;
-        if (sum.first_timestamp == 0 || region.first_timestamp < sum.first_timestamp)
-            sum.first_timestamp = region.first_timestamp;
-        sum.last_timestamp = std::max(sum.last_timestamp, region.last_timestamp);
+        if (sum.first_sequence == 0 || region.first_sequence < sum.first_sequence)
+            sum.first_sequence = region.first_sequence;
+        sum.last_sequence = std::max(sum.last_sequence, region.last_sequence);
     }
     return sum;
 }
@@ -55,8 +55,8 @@ void put_counts(nlohmann::ordered_json& object, const Counts& from) {
     object["batches"] = from.batches;
     object["payload_bytes"] = from.payload_bytes;
     object["bytes"] = from.bytes;
-    object["first_timestamp"] = from.first_timestamp;
-    object["last_timestamp"] = from.last_timestamp;
+    object["first_sequence"] = from.first_sequence;
+    object["last_sequence"] = from.last_sequence;
 }
 
 nlohmann::ordered_json to_json(const region_summary& region) {
@@ -148,7 +148,7 @@ void print_region(const region_summary& region, output& out) {
         return;
     }
     out.print("{:<20} {:>9} {:>7} {:>7} {:>10} {:>10} {:>10}\n", label, region.entries, region.fillers, region.batches,
-              bytes_for_people(region.bytes), region.first_timestamp, region.last_timestamp);
+              bytes_for_people(region.bytes), region.first_sequence, region.last_sequence);
 }
 
 void print_recovery(const region_summary& region, stream_state state, output& out) {
@@ -176,7 +176,7 @@ void print_text(const verify_report& report, output& out) {
             print_region(region, out);
         const auto sum = add_up(report);
         out.print("{:<20} {:>9} {:>7} {:>7} {:>10} {:>10} {:>10}\n\n", "(all)", sum.entries, sum.fillers, sum.batches,
-                  bytes_for_people(sum.bytes), sum.first_timestamp, sum.last_timestamp);
+                  bytes_for_people(sum.bytes), sum.first_sequence, sum.last_sequence);
         for (const auto& region : report.regions)
             print_recovery(region, report.state, out);
     }

@@ -91,10 +91,10 @@ bool destination::append(std::size_t region, const media& from, const region_sou
     for (const auto& item : items)
         about.payload_bytes += item.header.payload_bytes;
     if (about.old_first == 0) {
-        about.old_first = items.front().timestamp();
+        about.old_first = items.front().sequence();
         about.new_first = to_uint(newest_) - items.size() + 1;
     }
-    about.old_last = items.back().timestamp();
+    about.old_last = items.back().sequence();
     about.new_last = to_uint(newest_);
     return true;
 }

@@ -38,7 +38,7 @@ private:
     std::unique_ptr<writer> to_;
     std::vector<region> regions_;
     std::vector<std::byte> buffer_;
-    timestamp newest_ = timestamp::none;
+    sequence newest_ = sequence::none;
 };
 
 }  // namespace pmemstream::tools

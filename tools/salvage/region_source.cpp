@@ -28,8 +28,8 @@ bool region_source::open_range() {
     const walk_place place{.begin = std::min(range.begin, end),
                            .end = end,
                            .crc_seed = crc_seed_,
-                           .first_timestamp = last_ ? last_->timestamp() + 1 : region_.first_timestamp,
-                           .timestamp_max = seen_.timestamp_max,
+                           .first_sequence = last_ ? last_->sequence() + 1 : region_.first_sequence,
+                           .sequence_max = seen_.sequence_max,
                            .epoch = seen_.epoch,
                            .persisted = region_.persisted,
                            .header_may_be_older = true};
@@ -62,8 +62,8 @@ bool region_source::goes_on_in_batch(const entry_walk::item& damaged, std::uint6
         return damaged.more();
     if (!last_ || !last_->more() || last_->epoch != next.epoch)
         return false;
-    // The timestamps of a batch have no gaps: so many entries must have had room here.
-    const std::uint64_t lost = next.timestamp() - last_->timestamp() - 1;
+    // The sequences of a batch have no gaps: so many entries must have had room here.
+    const std::uint64_t lost = next.sequence() - last_->sequence() - 1;
     return lost >= 1 && lost <= (gap_end - damaged.offset) / sizeof(format::entry_header);
 }
 

@@ -19,7 +19,7 @@ public:
     /// False at the end.
     bool next();
     [[nodiscard]] const std::vector<entry_walk::item>& unit() const noexcept { return unit_; }
-    [[nodiscard]] std::uint64_t timestamp() const noexcept { return unit_.front().timestamp(); }
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return unit_.front().sequence(); }
     [[nodiscard]] std::uint32_t crc_seed() const noexcept { return crc_seed_; }
     /// It did not verify any more when it was copied.
     void leave_unit();

@@ -28,7 +28,7 @@ struct salvaged_region {
     std::uint64_t entries = 0;
     std::uint64_t batches = 0;
     std::uint64_t payload_bytes = 0;
-    std::uint64_t old_first = 0;  ///< timestamps
+    std::uint64_t old_first = 0;  ///< sequences
     std::uint64_t old_last = 0;
     std::uint64_t new_first = 0;
     std::uint64_t new_last = 0;

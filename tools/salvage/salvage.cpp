@@ -32,14 +32,14 @@ salvage_report begin_report(const media& from, const std::filesystem::path& out,
     return report;
 }
 
-/// Counts timestamps, which come in order. Those of what a recovery cut were given a second time.
-class timestamp_count {
+/// Counts sequences, which come in order. Those of what a recovery cut were given a second time.
+class sequence_count {
 public:
-    explicit timestamp_count(std::uint64_t max) : max_(max) {}
+    explicit sequence_count(std::uint64_t max) : max_(max) {}
     void add(const std::vector<entry_walk::item>& unit) {
         for (const auto& item : unit)
-            if (item.timestamp() > last_ && item.timestamp() <= max_) {
-                last_ = item.timestamp();
+            if (item.sequence() > last_ && item.sequence() <= max_) {
+                last_ = item.sequence();
                 ++count_;
             }
     }
@@ -62,11 +62,11 @@ salvage_report salvage_stream(const std::filesystem::path& file, const std::file
 
     std::vector<region_source> sources;
     sources.reserve(seen.regions.size());
-    using head = std::pair<std::uint64_t, std::size_t>;  // timestamp, region
+    using head = std::pair<std::uint64_t, std::size_t>;  // sequence, region
     std::priority_queue<head, std::vector<head>, std::greater<>> heads;
     const auto advance = [&](std::size_t region) {
         if (sources[region].next())
-            heads.emplace(sources[region].timestamp(), region);
+            heads.emplace(sources[region].sequence(), region);
     };
     const std::size_t window_bytes = window_bytes_for(seen.regions.size());
     for (std::size_t i = 0; i < seen.regions.size(); ++i) {
@@ -75,7 +75,7 @@ salvage_report salvage_stream(const std::filesystem::path& file, const std::file
     }
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
-    timestamp_count ever(seen.committed.value_or(0));
+    sequence_count ever(seen.committed.value_or(0));
     for (std::uint64_t units = 0; !heads.empty(); ++units) {
         const std::size_t region = heads.top().second;
         heads.pop();

@@ -8,7 +8,7 @@
 
 namespace pmemstream::tools {
 
-/// Copies every entry that verifies from a stream, however damaged, to a new one, in the order of their timestamps.
+/// Copies every entry that verifies from a stream, however damaged, to a new one, in the order of their sequences.
 /// Needs memory by the number of regions and the largest batch. `progress` is called now and then, and may throw to end
 /// it; nothing is left of the new stream then. Throws `failed`.
 [[nodiscard]] salvage_report salvage_stream(

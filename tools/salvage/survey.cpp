@@ -91,13 +91,13 @@ private:
         if (epoch > 0 && epoch <= format::epoch_max && identity_.epoch == format::epoch_word(epoch))
             seen_.epoch = epoch;
         const bool sane = stream_bytes && epochs && epoch > 0 && format::epoch_of(identity_.clean_epoch) <= epoch &&
-                          std::max(committed, persisted) <= format::timestamp_max;
+                          std::max(committed, persisted) <= format::sequence_max;
         clean_ = sane && identity_.epoch == identity_.clean_epoch;
         offsets_hold_ =
             sane && (clean_ || (from_.is_own_identity(identity_) &&
                                 (from_.writer_alive() || (identity_.medium_flags & format::medium_error_flag) == 0)));
         pages_of_the_dead_ = offsets_hold_ && !clean_ && !from_.writer_alive() && format::wrote_pages(identity_);
-        seen_.timestamp_max = clean_ && committed == persisted ? committed : format::timestamp_max;
+        seen_.sequence_max = clean_ && committed == persisted ? committed : format::sequence_max;
         seen_.cut_short = from_.bytes() < std::max(seen_.stream_bytes, superblock_.initial_stream_bytes);
         header_holds_ = stream_bytes && epochs;
         entries_ever_ = std::max(committed, persisted);
@@ -215,7 +215,7 @@ private:
                             .generation = format::generation_of(cold.state),
                             .extent = cold.extent_offset,
                             .extent_bytes = cold.extent_bytes,
-                            .first_timestamp = cold.first_timestamp,
+                            .first_sequence = cold.first_sequence,
                             .emptied = format::state_of(cold.state) == format::slot_state::clearing};
         take_offsets(region, slot);
         const auto word = slot.persist.persisted;
@@ -241,7 +241,7 @@ private:
             return;
         }
         const bool settled = slot.persist.persisted == format::persisted_word(commit, seen_.epoch.value_or(0)) &&
-                             slot.commit.timestamp == slot.persist.timestamp;
+                             slot.commit.sequence == slot.persist.sequence;
         (offsets_hold_ && (settled || !clean_) ? region.end : region.end_at_least) = commit;
     }
 
@@ -252,8 +252,8 @@ private:
                           {.begin = known,
                            .end = region.extent_end(),
                            .crc_seed = format::entry_crc_seed(seen_.uuid, region.generation),
-                           .first_timestamp = region.first_timestamp,
-                           .timestamp_max = seen_.timestamp_max,
+                           .first_sequence = region.first_sequence,
+                           .sequence_max = seen_.sequence_max,
                            .epoch = seen_.epoch},
                           window_bytes_for(1), found);
         return found.judged_end;
@@ -314,7 +314,7 @@ private:
         return {.generation = extent.generation,
                 .extent = extent.extent_offset,
                 .extent_bytes = extent.extent_bytes,
-                .first_timestamp = extent.first_timestamp};
+                .first_sequence = extent.first_sequence};
     }
 
     /// Extents of no slot are those of freed regions, as long as the table is whole.

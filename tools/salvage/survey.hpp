@@ -26,7 +26,7 @@ struct found_region {
     std::uint64_t generation = 0;
     std::uint64_t extent = 0;
     std::uint64_t extent_bytes = 0;
-    std::uint64_t first_timestamp = 0;
+    std::uint64_t first_sequence = 0;
     bool emptied = false;                            ///< it was being cleared
     std::optional<std::uint64_t> end = {};           ///< of its entries, where that can be believed
     std::optional<std::uint64_t> end_at_least = {};  ///< else what the commit line says, if it makes sense
@@ -43,7 +43,7 @@ struct survey {
     std::uint64_t block_bytes = 0;
     std::uint64_t stream_bytes = 0;           ///< 0: not known
     std::optional<std::uint64_t> epoch = {};  ///< of the header, where that can be read
-    std::uint64_t timestamp_max = 0;          ///< no entry has a greater one
+    std::uint64_t sequence_max = 0;           ///< no entry has a greater one
     bool superblock_whole = true;
     bool table_whole = true;
     bool cut_short = false;                       ///< the file is shorter than the stream was

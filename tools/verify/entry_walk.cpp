@@ -35,7 +35,7 @@ entry_walk::entry_walk(const media& from, const walk_place& place, std::size_t w
     : place_(place),
       window_(from, window_bytes),
       at_(place.begin),
-      timestamp_(place.first_timestamp - std::min<std::uint64_t>(place.first_timestamp, 1)),
+      sequence_(place.first_sequence - std::min<std::uint64_t>(place.first_sequence, 1)),
       to_verify_bytes_(to_verify_bytes_least + 2 * (place.end - std::min(place.begin, place.end))),
       epochs_to_try_(epochs_to_try_least) {}
 
@@ -81,7 +81,7 @@ entry_walk::item entry_walk::look() {
     if (header.payload_bytes == 0 && header.crc == 0 && header.meta == 0)
         seen.fault = entry_fault::never_written;
     else
-        seen.fault = format::check_header(header.payload_bytes, header.meta, place_.end - at_, timestamp_);
+        seen.fault = format::check_header(header.payload_bytes, header.meta, place_.end - at_, sequence_);
     if (seen.fault == entry_fault::none)
         seen.fault = check_crc(seen);
     return seen;
@@ -91,13 +91,13 @@ void entry_walk::step_over(const item& whole) {
     at_ = whole.end();
     epoch_ = whole.epoch;
     if (!whole.filler())
-        timestamp_ = whole.timestamp();
+        sequence_ = whole.sequence();
 }
 
 bool entry_walk::verifies_in_search(const format::entry_header& header, std::uint64_t& to_verify_bytes) {
     // What is cheap first: nearly every place is none of an entry.
-    if (header.meta == 0 || entry_meta::timestamp(header.meta) > place_.timestamp_max ||
-        format::check_header(header.payload_bytes, header.meta, place_.end - at_, timestamp_) != entry_fault::none)
+    if (header.meta == 0 || entry_meta::sequence(header.meta) > place_.sequence_max ||
+        format::check_header(header.payload_bytes, header.meta, place_.end - at_, sequence_) != entry_fault::none)
         return false;
     const auto range = epochs_for(header.meta, newest_epoch());
     if (range.empty() || header.payload_bytes > to_verify_bytes)
@@ -111,7 +111,7 @@ bool entry_walk::verifies_in_search(const format::entry_header& header, std::uin
     return matching_epoch(state, header, at_, range, tries) != 0;
 }
 
-/// As whole_entry_behind() in src/log/scan.cpp; a test compares how far the two look.
+/// As whole_entry_behind() in src/recovery/scan.cpp; a test compares how far the two look.
 bool entry_walk::find_as_recovery() {
     std::uint64_t to_verify_bytes = format::search_payload_bytes_max;
     const std::uint64_t last = std::min(place_.end, at_ + format::search_bytes_max);

@@ -21,8 +21,8 @@ struct walk_place {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
     std::uint32_t crc_seed = 0;
-    std::uint64_t first_timestamp = 0;        ///< none has a smaller one
-    std::uint64_t timestamp_max = 0;          ///< none that is found without a length leading to it has a greater one
+    std::uint64_t first_sequence = 0;         ///< none has a smaller one
+    std::uint64_t sequence_max = 0;           ///< none that is found without a length leading to it has a greater one
     std::optional<std::uint64_t> epoch = {};  ///< of the header, where that can be read; none is newer
     persisted_place persisted = {};
     bool header_may_be_older = false;  ///< along the lengths, entries of a little later writers are believed
@@ -42,7 +42,7 @@ public:
 
         [[nodiscard]] bool filler() const noexcept { return (header.meta & format::entry_meta::filler_bit) != 0; }
         [[nodiscard]] bool more() const noexcept { return (header.meta & format::entry_meta::more_bit) != 0; }
-        [[nodiscard]] std::uint64_t timestamp() const noexcept { return format::entry_meta::timestamp(header.meta); }
+        [[nodiscard]] std::uint64_t sequence() const noexcept { return format::entry_meta::sequence(header.meta); }
         [[nodiscard]] std::uint64_t end() const noexcept { return offset + format::entry_bytes(header.payload_bytes); }
     };
 
@@ -50,7 +50,7 @@ public:
     [[nodiscard]] item look();
     /// Behind an entry that look() found whole.
     void step_over(const item& whole);
-    /// To the next entry behind the position that verifies and whose timestamp and epoch can follow; to the end if
+    /// To the next entry behind the position that verifies and whose sequence and epoch can follow; to the end if
     /// there is none (then false). Costs time in proportion to the bytes, whatever they hold. As a recovery, it looks as
     /// far as that does.
     bool find_next();
@@ -60,7 +60,7 @@ public:
     [[nodiscard]] std::uint64_t position() const noexcept { return at_; }
     [[nodiscard]] bool at_end() const noexcept { return at_ >= place_.end; }
     [[nodiscard]] std::uint64_t end() const noexcept { return place_.end; }
-    [[nodiscard]] std::uint64_t timestamp() const noexcept { return timestamp_; }
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
     /// Of the entry before the position; 0 before the first.
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
@@ -74,7 +74,7 @@ private:
     walk_place place_;
     window window_;
     std::uint64_t at_;
-    std::uint64_t timestamp_;
+    std::uint64_t sequence_;
     std::uint64_t epoch_ = 0;
     std::uint64_t to_verify_bytes_;  // searching
     std::uint64_t epochs_to_try_;    // searching

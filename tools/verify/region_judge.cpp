@@ -20,14 +20,14 @@ std::uint64_t trusted_end(const snapshot& seen, const slot_view& view) {
 }
 
 walk_place place_of(const snapshot& seen, const slot_view& view) {
-    return {.begin = view.begin(),
-            .end = trusted_end(seen, view),
-            .crc_seed = format::entry_crc_seed(seen.superblock.uuid, view.generation()),
-            .first_timestamp = view.slot.cold.first_timestamp,
-            .timestamp_max =
-                seen.judges_tails() || seen.state == stream_state::unknown ? format::timestamp_max : seen.newest,
-            .epoch = seen.epoch,
-            .persisted = seen.persisted_of(view.slot).value_or(persisted_place{})};
+    return {
+        .begin = view.begin(),
+        .end = trusted_end(seen, view),
+        .crc_seed = format::entry_crc_seed(seen.superblock.uuid, view.generation()),
+        .first_sequence = view.slot.cold.first_sequence,
+        .sequence_max = seen.judges_tails() || seen.state == stream_state::unknown ? format::sequence_max : seen.newest,
+        .epoch = seen.epoch,
+        .persisted = seen.persisted_of(view.slot).value_or(persisted_place{})};
 }
 
 }  // namespace
@@ -62,7 +62,7 @@ void region_judge::add(const char* kind, std::uint64_t offset, std::string what,
 
 void region_judge::look_at_persisted_offset() {
     const std::uint64_t persisted = summary_.persisted_end;
-    const std::uint64_t persisted_timestamp = view_.slot.persist.timestamp;
+    const std::uint64_t persisted_sequence = view_.slot.persist.sequence;
     if (persisted_offset_met_ || walk_.position() < persisted)
         return;
     persisted_offset_met_ = true;
@@ -75,10 +75,10 @@ void region_judge::look_at_persisted_offset() {
             fmt::format("the entry before the persisted offset is of epoch {}, after that of the persisted word, {}",
                         walk_.epoch(), place_.persisted.epoch),
             advice_metadata);
-    if (walk_.timestamp() > persisted_timestamp && summary_.entries > 0)
-        add("timestamps", persisted,
-            fmt::format("an entry before the persisted offset has timestamp {}, above the persisted timestamp {}",
-                        walk_.timestamp(), persisted_timestamp),
+    if (walk_.sequence() > persisted_sequence && summary_.entries > 0)
+        add("sequences", persisted,
+            fmt::format("an entry before the persisted offset has sequence {}, above the persisted sequence {}",
+                        walk_.sequence(), persisted_sequence),
             advice_metadata);
 }
 
@@ -132,11 +132,10 @@ void region_judge::finish() {
     const bool to_commit_offset = commit_offsets_hold(seen_.state) && !seen_.rescans(view_.slot);
     if (in_batch_ && to_commit_offset)
         add("batch", walk_.end(), "the commit offset lies inside a batch", advice_entry);
-    const auto newest = view_.slot.commit.timestamp;
-    if (to_commit_offset && summary_.entries > 0 && walk_.timestamp() > newest)
-        add("timestamps", walk_.end(),
-            fmt::format("an entry has timestamp {}, above the region's committed timestamp {}", walk_.timestamp(),
-                        newest),
+    const auto newest = view_.slot.commit.sequence;
+    if (to_commit_offset && summary_.entries > 0 && walk_.sequence() > newest)
+        add("sequences", walk_.end(),
+            fmt::format("an entry has sequence {}, above the region's committed sequence {}", walk_.sequence(), newest),
             advice_metadata);
 }
 
@@ -145,24 +144,24 @@ void region_judge::judge_tail() {
     if (is_gone() || !seen_.judges_tails() || !seen_.persisted_of(view_.slot))
         return;
     const bool rescans = seen_.rescans(view_.slot);
-    const std::uint64_t last = summary_.last_timestamp;
+    const std::uint64_t last = summary_.last_sequence;
     auto behind = place_;
     behind.begin = place_.end;
     behind.end = view_.end();
     auto with_tail = summary_;
-    with_tail.last_timestamp = 0;
-    with_tail.first_timestamp = 0;
+    with_tail.last_sequence = 0;
+    with_tail.first_sequence = 0;
     (rescans ? tools::judge_tail : judge_uncommitted)(from_, behind, window_bytes_, with_tail);
-    if (with_tail.recovered_entries > 0 && with_tail.first_timestamp <= last)
-        add("timestamps", behind.begin,
-            fmt::format("behind the {} offset timestamps go on with {}, before it they end with {}",
-                        rescans ? "persisted" : "commit", with_tail.first_timestamp, last),
+    if (with_tail.recovered_entries > 0 && with_tail.first_sequence <= last)
+        add("sequences", behind.begin,
+            fmt::format("behind the {} offset sequences go on with {}, before it they end with {}",
+                        rescans ? "persisted" : "commit", with_tail.first_sequence, last),
             advice_entry);
     with_tail.findings = summary_.findings;
     with_tail.gone = summary_.gone;
     if (summary_.entries > 0)
-        with_tail.first_timestamp = summary_.first_timestamp;
-    with_tail.last_timestamp = std::max(with_tail.last_timestamp, last);
+        with_tail.first_sequence = summary_.first_sequence;
+    with_tail.last_sequence = std::max(with_tail.last_sequence, last);
     summary_ = with_tail;
 }
 

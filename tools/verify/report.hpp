@@ -58,8 +58,8 @@ struct region_summary {
     std::uint64_t batches = 0;
     std::uint64_t payload_bytes = 0;
     std::uint64_t bytes = 0;  ///< of entries and fillers, headers and padding included
-    std::uint64_t first_timestamp = 0;
-    std::uint64_t last_timestamp = 0;
+    std::uint64_t first_sequence = 0;
+    std::uint64_t last_sequence = 0;
     std::uint64_t findings = 0;
     bool clearing = false;  ///< it is being emptied: there is nothing to judge
     bool gone = false;      ///< freed or cleared while it was looked at

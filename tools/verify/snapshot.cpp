@@ -39,7 +39,7 @@ public:
         check_overlap();
         seen_.newest = seen_.committed;
         for (const auto& view : seen_.slots)
-            seen_.newest = std::max(seen_.newest, view.slot.commit.timestamp);
+            seen_.newest = std::max(seen_.newest, view.slot.commit.sequence);
         return std::move(seen_);
     }
 
@@ -180,14 +180,14 @@ private:
 
     void check_lines() {
         constexpr std::uint64_t commit_line = format::header_offset + offsetof(format::shared_header, commit);
-        if (std::max(seen_.committed, seen_.persisted) > format::timestamp_max)
+        if (std::max(seen_.committed, seen_.persisted) > format::sequence_max)
             add("header", commit_line,
-                fmt::format("the header gives an impossible timestamp: committed {}, persisted {}", seen_.committed,
+                fmt::format("the header gives an impossible sequence: committed {}, persisted {}", seen_.committed,
                             seen_.persisted));
         const bool clean = seen_.state == stream_state::clean;
         if (clean ? seen_.committed != seen_.persisted : !any_moment() && seen_.persisted > seen_.committed)
             add("header", commit_line,
-                fmt::format("{}the header's committed timestamp is {}, its persisted timestamp {}",
+                fmt::format("{}the header's committed sequence is {}, its persisted sequence {}",
                             clean ? "closed cleanly, yet " : "", seen_.committed, seen_.persisted),
                 {}, clean ? clean_advice() : advice_metadata);
         std::erase_if(seen_.slots, [&](const slot_view& view) { return view.live() && !lines_hold(view, clean); });
@@ -209,34 +209,33 @@ private:
         }
         const unsigned epoch_bits = format::persisted_epoch_of(persist.persisted);
         if (clean && (persist.persisted != format::persisted_word(commit.commit_offset, seen_.epoch.value_or(0)) ||
-                      commit.timestamp != persist.timestamp))
+                      commit.sequence != persist.sequence))
             add("clean_rule", line,
-                fmt::format(
-                    "region slot {}: closed cleanly by the writer of epoch {}, yet committed ({}, timestamp {}) "
-                    "and persisted ({}, timestamp {}, epoch {} modulo 256) differ",
-                    view.index, seen_.epoch.value_or(0), commit.commit_offset, commit.timestamp, persisted,
-                    persist.timestamp, epoch_bits),
+                fmt::format("region slot {}: closed cleanly by the writer of epoch {}, yet committed ({}, sequence {}) "
+                            "and persisted ({}, sequence {}, epoch {} modulo 256) differ",
+                            view.index, seen_.epoch.value_or(0), commit.commit_offset, commit.sequence, persisted,
+                            persist.sequence, epoch_bits),
                 view.label(), clean_advice());
         if (!clean && seen_.epoch && !seen_.persisted_of(view.slot))
             add("offsets", view.offset + offsetof(format::region_slot, persist),
                 fmt::format("region slot {}: its persisted word is of an epoch ({} modulo 256) after the header's, {}",
                             view.index, epoch_bits, *seen_.epoch),
                 view.label());
-        // Of whatever moment the rest is, none has such timestamps.
-        if (persist.timestamp > format::timestamp_max)
+        // Of whatever moment the rest is, none has such sequences.
+        if (persist.sequence > format::sequence_max)
             add("offsets", view.offset + offsetof(format::region_slot, persist),
-                fmt::format("region slot {}: an impossible persisted timestamp: {}", view.index, persist.timestamp),
+                fmt::format("region slot {}: an impossible persisted sequence: {}", view.index, persist.sequence),
                 view.label());
-        if (!any_moment() && ((!clean && !seen_.judges_tails() && persist.timestamp > commit.timestamp) ||
-                              commit.timestamp > format::timestamp_max))
-            add("offsets", line + offsetof(format::slot_commit_line, timestamp),
-                fmt::format("region slot {}: committed timestamp {}, persisted timestamp {}", view.index,
-                            commit.timestamp, persist.timestamp),
+        if (!any_moment() && ((!clean && !seen_.judges_tails() && persist.sequence > commit.sequence) ||
+                              commit.sequence > format::sequence_max))
+            add("offsets", line + offsetof(format::slot_commit_line, sequence),
+                fmt::format("region slot {}: committed sequence {}, persisted sequence {}", view.index, commit.sequence,
+                            persist.sequence),
                 view.label());
-        if (clean && commit.timestamp > seen_.committed)
-            add("timestamps", line + offsetof(format::slot_commit_line, timestamp),
-                fmt::format("region slot {}: its committed timestamp {} is above the stream's, {}", view.index,
-                            commit.timestamp, seen_.committed),
+        if (clean && commit.sequence > seen_.committed)
+            add("sequences", line + offsetof(format::slot_commit_line, sequence),
+                fmt::format("region slot {}: its committed sequence {} is above the stream's, {}", view.index,
+                            commit.sequence, seen_.committed),
                 view.label());
         return true;
     }
@@ -333,8 +332,8 @@ format::region_slot read_slot(const media& from, std::uint64_t offset) {
         const auto state = from.at<std::uint64_t>(offset);
         slot.persist = from.at<format::slot_persist_line>(offset + offsetof(format::region_slot, persist));
         slot.commit = from.at<format::slot_commit_line>(offset + offsetof(format::region_slot, commit));
-        slot.commit.timestamp = from.at<std::uint64_t>(offset + offsetof(format::region_slot, commit) +
-                                                       offsetof(format::slot_commit_line, timestamp));
+        slot.commit.sequence = from.at<std::uint64_t>(offset + offsetof(format::region_slot, commit) +
+                                                      offsetof(format::slot_commit_line, sequence));
         slot.cold = from.at<format::slot_cold>(offset);
         if (slot.cold.state == state && from.at<std::uint64_t>(offset) == state)
             break;

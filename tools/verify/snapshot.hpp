@@ -29,7 +29,7 @@ struct slot_view {
 };
 
 /// A slot as it is in the file, all of one moment even beside a live writer: its persisted offset is not ahead of its
-/// commit offset, its timestamps are not behind its offsets.
+/// commit offset, its sequences are not behind its offsets.
 [[nodiscard]] format::region_slot read_slot(const media& from, std::uint64_t offset);
 
 /// Superblock, header and table of one moment, and what is wrong with them.
@@ -40,7 +40,7 @@ struct snapshot {
     std::uint64_t stream_bytes = 0;
     std::uint64_t committed = 0;
     std::uint64_t persisted = 0;
-    std::uint64_t newest = 0;  ///< no region and no line tells of a later timestamp
+    std::uint64_t newest = 0;  ///< no region and no line tells of a later sequence
     stream_state state = stream_state::clean;
     std::vector<slot_view> slots = {};
     std::vector<finding> findings = {};

@@ -12,9 +12,9 @@ void count(region_summary& to, const entry_walk::item& whole) {
     }
     ++to.entries;
     to.payload_bytes += whole.header.payload_bytes;
-    if (to.first_timestamp == 0)
-        to.first_timestamp = whole.timestamp();
-    to.last_timestamp = whole.timestamp();
+    if (to.first_sequence == 0)
+        to.first_sequence = whole.sequence();
+    to.last_sequence = whole.sequence();
 }
 
 void judge_tail(const media& from, walk_place place, std::size_t window_bytes, region_summary& to) {

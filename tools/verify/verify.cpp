@@ -85,18 +85,18 @@ private:
             regions_.push_back(std::make_unique<region_judge>(from_, seen_, *view, window_bytes));
     }
 
-    /// All regions in the order of timestamps: so an entry with the timestamp of another comes right behind it.
+    /// All regions in the order of sequences: so an entry with the sequence of another comes right behind it.
     void walk() {
         struct head {
-            std::uint64_t timestamp;
+            std::uint64_t sequence;
             std::uint64_t offset;
             std::size_t region;
-            bool operator>(const head& other) const noexcept { return timestamp > other.timestamp; }
+            bool operator>(const head& other) const noexcept { return sequence > other.sequence; }
         };
         std::priority_queue<head, std::vector<head>, std::greater<>> heads;
         const auto advance = [&](std::size_t region) {
             if (const auto item = regions_[region]->next())
-                heads.push({item->timestamp(), item->offset, region});
+                heads.push({item->sequence(), item->offset, region});
         };
         for (std::size_t i = 0; i < regions_.size(); ++i)
             advance(i);
@@ -106,14 +106,14 @@ private:
             const head now = heads.top();
             heads.pop();
             auto& region = *regions_[now.region];
-            if (now.timestamp == last.timestamp && entries > 0)
-                region.add("timestamps", now.offset,
-                           fmt::format("timestamp {} is also that of the entry at {} in region slot {}", now.timestamp,
+            if (now.sequence == last.sequence && entries > 0)
+                region.add("sequences", now.offset,
+                           fmt::format("sequence {} is also that of the entry at {} in region slot {}", now.sequence,
                                        last.offset, regions_[last.region]->summary().label.slot),
                            advice_metadata);
-            if (seen_.state == stream_state::clean && now.timestamp > seen_.committed)
-                region.add("timestamps", now.offset,
-                           fmt::format("timestamp {} is above the stream's committed timestamp {}", now.timestamp,
+            if (seen_.state == stream_state::clean && now.sequence > seen_.committed)
+                region.add("sequences", now.offset,
+                           fmt::format("sequence {} is above the stream's committed sequence {}", now.sequence,
                                        seen_.committed),
                            advice_metadata);
             last = now;
@@ -125,21 +125,21 @@ private:
         }
     }
 
-    /// The stream's committed timestamp follows each commit of a region, so it can lack one commit, of one region. In pages
+    /// The stream's committed sequence follows each commit of a region, so it can lack one commit, of one region. In pages
     /// that are left it may be of an earlier moment than the regions.
     void check_newest() {
         if (!commit_offsets_hold(seen_.state) || seen_.state == stream_state::clean || seen_.judges_tails())
             return;
         std::vector<region_judge*> above;
         for (auto& region : regions_)
-            if (region->summary().last_timestamp > seen_.committed)
+            if (region->summary().last_sequence > seen_.committed)
                 above.push_back(region.get());
         if (above.size() < 2)
             return;
         for (auto* const region : above)
-            region->add("timestamps", region->summary().judged_end,
-                        fmt::format("timestamp {} is above the stream's committed timestamp {}, as in another region",
-                                    region->summary().last_timestamp, seen_.committed),
+            region->add("sequences", region->summary().judged_end,
+                        fmt::format("sequence {} is above the stream's committed sequence {}, as in another region",
+                                    region->summary().last_sequence, seen_.committed),
                         advice_metadata);
     }
 

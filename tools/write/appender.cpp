@@ -27,7 +27,7 @@ result<std::unique_ptr<writer>> appender::open_or_create() const {
     const bool on_device = std::filesystem::is_block_file(options_.stream, unknown);
     if (opened.error().code() != (on_device ? errc::not_a_stream : errc::not_found))
         return opened;
-    const std::uint64_t stream_bytes = options_.create.stream_bytes.value_or(usual_stream_bytes);
+    const std::uint64_t stream_bytes = options_.create.stream_bytes.value_or(stream_bytes_default);
     if (!on_device && options_.region_bytes && *options_.region_bytes >= stream_bytes)
         fail(exit_code::no_room, "{}: a region of {} bytes in a stream of {}; the stream was not made",
              options_.stream.string(), *options_.region_bytes, stream_bytes);

@@ -21,7 +21,7 @@ struct alignas(64) append_region {
     std::uint64_t committed = 0;           ///< == the commit offset
     std::uint64_t limit = 0;               ///< where an entry may end: the region's end, 0 while a reservation is open
     std::uint64_t end = 0;                 ///< of the region
-    std::uint64_t* commit_line = nullptr;  ///< in the slot: commit offset, timestamp
+    std::uint64_t* commit_line = nullptr;  ///< in the slot: commit offset, sequence
     std::uint32_t crc_seed = 0;
     std::uint32_t door_offset = 0;  ///< of its flag, from the stream's: see ipc/doorbell.hpp
 };
@@ -30,17 +30,17 @@ struct alignas(64) append_region {
 struct append_state {
     append_region* regions = nullptr;  ///< by slot index
     /// So many of them may be appended to from here: all or none. None in a forked child, after closing, and where the
-    /// processor or the kernel lacks something; none too when timestamps may run out before a region is next opened, so
+    /// processor or the kernel lacks something; none too when sequences may run out before a region is next opened, so
     /// that nobody has to compare them.
     std::uint32_t regions_inline = 0;
-    std::byte* base = nullptr;                  ///< of the mapping
-    const std::uint32_t* trouble = nullptr;     ///< see src/base/trouble.hpp
-    std::uint64_t* stream_committed = nullptr;  ///< in the header
+    std::byte* base = nullptr;                   ///< of the mapping
+    const std::uint32_t* fault_state = nullptr;  ///< see src/base/fault_state.hpp
+    std::uint64_t* stream_committed = nullptr;   ///< in the header
     /// The CRC of a header without anything but the epoch. As CRCs of one length add up (by exclusive or), it puts the
     /// epoch, which is always the same, and the final inversion into the CRC of any entry at once.
     std::uint64_t crc_of_epoch = 0;
     std::uint64_t epoch_bits = 0;  ///< of every entry's meta word
-    std::uint64_t next_timestamp = 1;
+    std::uint64_t next_sequence = 1;
     std::atomic<const std::byte*> doors{nullptr};  ///< the stream's flag: see ipc/doorbell.hpp
     /// Copies a payload, and extends a CRC's register by it, in the fastest way that this processor has. Null: the library
     /// appends what is too long for the short ways.
@@ -67,7 +67,7 @@ inline constexpr std::size_t long_bytes_min = 176;
     //      Without it: a reader finds half an entry.
     __atomic_store_n(&line[0], end, __ATOMIC_RELEASE);
     base::die_at(base::kill_point::between_commits);
-    // [V3] release. Pairs with the acquire [V4] in merged_cursor.cpp: who sees that timestamp finds every entry up to
+    // [V3] release. Pairs with the acquire [V4] in merged_cursor.cpp: who sees that sequence finds every entry up to
     //      it behind the regions' commit offsets. Without it: a merged cursor passes over an entry for ever.
     __atomic_store_n(state.stream_committed, newest_of_stream, __ATOMIC_RELEASE);
     region.committed = end;
@@ -109,7 +109,7 @@ template <bool Fenced = false>
 
 /// An entry that was appended and committed.
 struct appended {
-    std::uint64_t timestamp = 0;    ///< 0: nothing was committed, and the library is to look at it
+    std::uint64_t sequence = 0;     ///< 0: nothing was committed, and the library is to look at it
     std::uint32_t door_offset = 0;  ///< of its region
 };
 
@@ -128,7 +128,7 @@ template <class Copy>
         return {};
     std::byte* const entry = state.base + offset;
     std::uint64_t crc = copy(entry + entry_header_bytes, std::uint64_t{to.crc_seed});
-    const std::uint64_t now = state.next_timestamp;
+    const std::uint64_t now = state.next_sequence;
     const std::uint64_t meta = now | state.epoch_bits;
     crc = crc32_step(crc, bytes);
     crc = crc32_step(crc, meta);
@@ -138,9 +138,9 @@ template <class Copy>
     std::memcpy(entry + 8, &meta, sizeof meta);
     // The very stores above may have met a page that is gone.
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (__atomic_load_n(state.trouble, __ATOMIC_RELAXED) != 0) [[unlikely]]
+    if (__atomic_load_n(state.fault_state, __ATOMIC_RELAXED) != 0) [[unlikely]]
         return {};  // and the library takes back what is whole, and will not be committed
-    state.next_timestamp = now + 1;
+    state.next_sequence = now + 1;
     const std::uint32_t door_offset = to.door_offset;
     store_commit(state, to, end, now, now);
     return {now, door_offset};

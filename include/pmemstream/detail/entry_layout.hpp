@@ -12,7 +12,7 @@ inline constexpr std::uint64_t entry_header_bytes = 16;  ///< payload's size and
     return entry_header_bytes + ((payload_bytes + 7) & ~std::uint64_t{7});
 }
 
-inline constexpr std::uint64_t meta_timestamp_mask = (std::uint64_t{1} << 52) - 1;
+inline constexpr std::uint64_t meta_sequence_mask = (std::uint64_t{1} << 52) - 1;
 inline constexpr std::uint64_t meta_filler_bit = std::uint64_t{1} << 60;
 inline constexpr std::uint64_t meta_more_bit = std::uint64_t{1} << 61;
 inline constexpr std::uint64_t meta_reserved_mask = std::uint64_t{3} << 62;

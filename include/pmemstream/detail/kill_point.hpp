@@ -11,7 +11,7 @@ enum class kill_point : std::uint8_t {
     none,
     copy,               ///< half of the payload is in place
     before_commit,      ///< the entry is whole, the commit offset does not say so yet
-    between_commits,    ///< the region's commit offset is stored, the stream's committed timestamp is not
+    between_commits,    ///< the region's commit offset is stored, the stream's committed sequence is not
     allocate_prepared,  ///< slot and extent are written, the state word is not
     allocate_done,
     free_begin,
@@ -25,7 +25,7 @@ enum class kill_point : std::uint8_t {
     open_done,
     close_persisted,   ///< everything is persisted, the stream is not marked clean
     flush_synced,      ///< entries are durable, the persisted offsets do not say so yet
-    between_persists,  ///< a region's persisted timestamp is stored, its persisted offset is not
+    between_persists,  ///< a region's persisted sequence is stored, its persisted offset is not
     count,             ///< of those at which a writer is killed
     free_ending,       ///< about to end the generation
     cursor_looks,      ///< about to load how far a cursor may read

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <pmemstream/detail/entry_layout.hpp>
+#include <pmemstream/detail/sequence_ring.hpp>
 #include <pmemstream/detail/step.hpp>
-#include <pmemstream/detail/timestamp_ring.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -12,12 +12,12 @@ namespace pmemstream::detail {
 
 /// What a merged cursor needs for an entry that is its region's head, and behind which the region has another.
 struct merge_state {
-    timestamp_ring ring;                     ///< of the heads
-    std::uint64_t show_up_to = 0;            ///< timestamps beyond it need a closer look
-    std::uint64_t last = 0;                  ///< timestamp of the entry that was shown last
+    sequence_ring ring;                      ///< of the heads
+    std::uint64_t show_up_to = 0;            ///< sequences beyond it need a closer look
+    std::uint64_t last = 0;                  ///< sequence of the entry that was shown last
     const std::uint32_t* faulted = nullptr;  ///< nonzero once part of the mapping is lost
     std::uint64_t* shown_up_to = nullptr;    ///< where a registered cursor says how far it is
-    step_state* refused = nullptr;           ///< whose head has another's timestamp: the library sees to it
+    step_state* refused = nullptr;           ///< whose head has another's sequence: the library sees to it
 };
 
 /// Asks for two lines that will be read in a while: where an entry begins two behind this one, if they are alike, or at
@@ -49,7 +49,7 @@ template <class Step>
     from->payload_bytes = next.payload_bytes;
     merge.last = now;
     merge.ring.pass_to(now + 1);
-    if (!merge.ring.put(next.timestamp, from)) [[unlikely]] {
+    if (!merge.ring.put(next.sequence, from)) [[unlikely]] {
         merge.refused = from;
         merge.show_up_to = 0;
     }

@@ -34,7 +34,7 @@ struct alignas(64) step_state {
     const std::byte* file = nullptr;  ///< the mapping
     std::uint64_t position = 0;       ///< of the next entry
     std::uint64_t limit = 0;          ///< an end of entries that was checked
-    std::uint64_t last = 0;           ///< timestamp of the entry that was stepped over last
+    std::uint64_t last = 0;           ///< sequence of the entry that was stepped over last
     const std::uint64_t* state_word = nullptr;
     std::uint64_t state = 0;
     const generation_view* view = nullptr;
@@ -57,7 +57,7 @@ inline constexpr std::uint32_t chained_bytes_max = 192;
 struct stepped {
     const std::byte* payload = nullptr;  ///< null: nothing was stepped over
     const generation_view* view = nullptr;
-    std::uint64_t timestamp = 0;
+    std::uint64_t sequence = 0;
     std::uint32_t payload_bytes = 0;
 };
 
@@ -89,10 +89,10 @@ template <usual Way, class Crc>
         (crc_of(at.crc_seed, payload, payload_bytes, meta, position) ^ load32(4)) != at.crc_of_epoch)
         return {};
     // One comparison for the bits that are always zero and, where it matters, the epoch.
-    const std::uint64_t timestamp = meta & meta_timestamp_mask;
+    const std::uint64_t sequence = meta & meta_sequence_mask;
     const bool is_usual = Way == usual::plain ? (meta & (meta_reserved_mask | meta_filler_bit)) == 0
-                                              : (meta & ~(meta_timestamp_mask | meta_more_bit)) == at.epoch_bits;
-    if (!is_usual || timestamp <= at.last)
+                                              : (meta & ~(meta_sequence_mask | meta_more_bit)) == at.epoch_bits;
+    if (!is_usual || sequence <= at.last)
         return {};
     // [V7] acquire; the header was read before the state word. Pairs with [V5] in region_allocation.cpp.
     //      Without it: an entry of a later use of the blocks is shown as one of this region.
@@ -100,8 +100,8 @@ template <usual Way, class Crc>
     if (!ours_early && !is_ours())
         return {};
     at.position = position + bytes;
-    at.last = timestamp;
-    return {payload, at.view, timestamp, payload_bytes};
+    at.last = sequence;
+    return {payload, at.view, sequence, payload_bytes};
 }
 
 /// The step of a cursor that checks no CRCs.

@@ -139,15 +139,15 @@ void explorer::check(mapped_file& on, const image& content, const stream_model& 
     const auto seen = see(on.bytes());
     const std::uint64_t newest = model.compare(seen, how);
 
-    // It goes on: what comes next has a timestamp above everything, and changes nothing before it.
+    // It goes on: what comes next has a sequence above everything, and changes nothing before it.
     static constexpr std::array<std::byte, 24> probe{};
     for (const auto& region : seen.regions) {
         if (region.end - region.committed < 16 + probe.size())
             continue;
         const auto given = to_uint(must(to.append(must(to.find(region.name)), probe)));
-        require(given > newest, "timestamp {} is given again: {} was there already", given, newest);
+        require(given > newest, "sequence {} is given again: {} was there already", given, newest);
         const auto more = see_entries(on.bytes(), region.begin, region.committed + 16 + probe.size());
-        require(more.size() == region.entries.size() + 1 && more.back().timestamp() == given,
+        require(more.size() == region.entries.size() + 1 && more.back().sequence() == given,
                 "region {}: an append after the crash is not there", region.name);
         break;
     }

@@ -2,8 +2,8 @@
 
 #include "src/durability/flusher.hpp"
 #include "src/format/validate.hpp"
-#include "src/log/housekeeper.hpp"
 #include "src/medium/sync_ring.hpp"
+#include "src/writer/housekeeper.hpp"
 #include "tests/crash/enumerator/store_recorder.hpp"
 #include "tests/crash/fuse/kernel_recorder.hpp"
 #include "tests/crash/fuse/private_mounts.hpp"
@@ -98,7 +98,7 @@ void run(const run_request& request, run_result& result) {
     const auto began = std::chrono::steady_clock::now();
     std::uint64_t seed = request.seed;
     try {
-        log::without_threads = true;
+        core::without_threads = true;
         durability::words_bytes_max = request.what->words_at_once ? 0 : std::uint64_t{16} << 20;
         if (request.on == medium_kind::lines)
             ::setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE", 1);

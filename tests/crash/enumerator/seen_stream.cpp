@@ -17,12 +17,12 @@ T read(std::span<const std::byte> file, std::uint64_t offset) {
     return value;
 }
 
-constexpr std::uint64_t timestamp_bits = (std::uint64_t{1} << 52) - 1;
+constexpr std::uint64_t sequence_bits = (std::uint64_t{1} << 52) - 1;
 
 }  // namespace
 
-std::uint64_t seen_entry::timestamp() const {
-    return meta & timestamp_bits;
+std::uint64_t seen_entry::sequence() const {
+    return meta & sequence_bits;
 }
 bool seen_entry::is_filler() const {
     return (meta >> 60 & 1) != 0;
@@ -62,7 +62,7 @@ seen_stream see(std::span<const std::byte> file) {
     seen_stream seen;
     const auto header = read<format::shared_header>(file, format::header_offset);
     seen.epoch = header.identity.epoch & 0xffffffff;
-    seen.committed_timestamp = header.commit.timestamp;
+    seen.committed_sequence = header.commit.sequence;
     seen.in_pages = (header.identity.medium_flags >> 2 & 3) == 3;
     for (const auto offset : slot_offsets(file)) {
         const auto slot = read<format::region_slot>(file, offset);
@@ -77,7 +77,7 @@ seen_stream see(std::span<const std::byte> file) {
                            .committed = slot.commit.commit_offset,
                            .persisted = slot.persist.persisted & ((std::uint64_t{1} << 56) - 1),
                            .end = slot.cold.extent_offset + slot.cold.extent_bytes,
-                           .committed_timestamp = slot.commit.timestamp,
+                           .committed_sequence = slot.commit.sequence,
                            .entries = {}};
         require(region.begin <= region.persisted && region.persisted <= region.committed &&
                     region.committed <= region.end && region.end <= file.size(),

@@ -15,7 +15,7 @@ struct seen_entry {
     std::uint64_t meta = 0;
     std::span<const std::byte> bytes;  ///< header and payload
 
-    [[nodiscard]] std::uint64_t timestamp() const;
+    [[nodiscard]] std::uint64_t sequence() const;
     [[nodiscard]] bool is_filler() const;
     [[nodiscard]] bool goes_on() const;  ///< the batch does
 };
@@ -28,7 +28,7 @@ struct seen_region {
     std::uint64_t committed = 0;
     std::uint64_t persisted = 0;
     std::uint64_t end = 0;
-    std::uint64_t committed_timestamp = 0;
+    std::uint64_t committed_sequence = 0;
     std::vector<seen_entry> entries;
 };
 
@@ -36,7 +36,7 @@ struct seen_region {
 /// readers has a part in it.
 struct seen_stream {
     std::uint64_t epoch = 0;
-    std::uint64_t committed_timestamp = 0;
+    std::uint64_t committed_sequence = 0;
     bool in_pages = false;             ///< made durable so: what a writer that died had not come to commit may count
     std::vector<seen_region> regions;  ///< the live ones
 };

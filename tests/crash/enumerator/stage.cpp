@@ -213,19 +213,19 @@ std::uint64_t stage::commit_offset(const std::string& name) const {
     return to_uint(must(writer_->describe(handle(name))).committed_end);
 }
 
-/// What the call that is about to return committed in the region, read from memory; up to a timestamp it must stay.
-void stage::appended(const std::string& name, std::uint64_t must_timestamp) {
+/// What the call that is about to return committed in the region, read from memory; up to a sequence it must stay.
+void stage::appended(const std::string& name, std::uint64_t must_sequence) {
     auto& region = now_.region(name);
     const auto units = units_in(file_.bytes(), region.end(), commit_offset(name));
     recording_.states.back().call.units = units;
     for (const auto& unit : units) {
-        require(unit->newest == 0 || unit->newest > now_.newest_committed, "timestamp {} after {}", unit->newest,
+        require(unit->newest == 0 || unit->newest > now_.newest_committed, "sequence {} after {}", unit->newest,
                 now_.newest_committed);
         now_.newest_committed = std::max(now_.newest_committed, unit->newest);
         region.units.push_back(unit);
     }
     for (const auto& unit : region.units)
-        if (unit->newest != 0 && unit->newest <= must_timestamp) {
+        if (unit->newest != 0 && unit->newest <= must_sequence) {
             now_.must_reach(region.generation, unit->end);
             now_.newest_persisted = std::max(now_.newest_persisted, unit->newest);
         }

@@ -92,7 +92,7 @@ private:
     [[nodiscard]] std::vector<std::byte> payload(std::size_t bytes);
     void call(model_call what);
     void returned();
-    void appended(const std::string& name, std::uint64_t must_timestamp);
+    void appended(const std::string& name, std::uint64_t must_sequence);
     void append_payload(const std::string& name, const std::vector<std::byte>& payload, horizon how);
     [[nodiscard]] std::uint64_t commit_offset(const std::string& name) const;
 

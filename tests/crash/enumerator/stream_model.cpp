@@ -29,14 +29,13 @@ std::size_t compare_entries(const model_region& region, const model_units& units
             const auto& found = seen.entries[entry];
             require(found.offset == unit.offsets[i] && std::equal(found.bytes.begin(), found.bytes.end(),
                                                                   unit.entries[i].begin(), unit.entries[i].end()),
-                    "region {}: the entry at {} (timestamp {}) is not what was written there", region.name,
-                    found.offset, found.timestamp());
+                    "region {}: the entry at {} (sequence {}) is not what was written there", region.name, found.offset,
+                    found.sequence());
         }
     }
-    require(entry == seen.entries.size(),
-            "region {}: the entry at {} (timestamp {}) was cut before, or never committed", region.name,
-            entry < seen.entries.size() ? seen.entries[entry].offset : 0,
-            entry < seen.entries.size() ? seen.entries[entry].timestamp() : 0);
+    require(entry == seen.entries.size(), "region {}: the entry at {} (sequence {}) was cut before, or never committed",
+            region.name, entry < seen.entries.size() ? seen.entries[entry].offset : 0,
+            entry < seen.entries.size() ? seen.entries[entry].sequence() : 0);
     return whole;
 }
 
@@ -48,7 +47,7 @@ model_units units_in(std::span<const std::byte> file, std::uint64_t begin, std::
     for (const auto& entry : see_entries(file, begin, end)) {
         open.entries.emplace_back(entry.bytes.begin(), entry.bytes.end());
         open.offsets.push_back(entry.offset);
-        open.newest = entry.timestamp();
+        open.newest = entry.sequence();
         open.end = entry.offset + (16 + std::uint64_t{entry.payload_bytes} + 7) / 8 * 8;
         if (entry.goes_on())
             continue;
@@ -85,12 +84,12 @@ void stream_model::must_reach(std::uint64_t generation, std::uint64_t offset) {
     end = std::max(end, offset);
 }
 
-void stream_model::persisted_up_to(std::uint64_t timestamp) {
+void stream_model::persisted_up_to(std::uint64_t sequence) {
     for (const auto& r : regions)
         for (const auto& unit : r.units)
-            if (unit->newest != 0 && unit->newest <= timestamp)
+            if (unit->newest != 0 && unit->newest <= sequence)
                 must_reach(r.generation, unit->end);
-    newest_persisted = std::max(newest_persisted, timestamp);
+    newest_persisted = std::max(newest_persisted, sequence);
 }
 
 std::uint64_t stream_model::compare(const seen_stream& seen, crash how) const {
@@ -144,9 +143,9 @@ std::uint64_t stream_model::compare(const seen_stream& seen, crash how) const {
     require(known == seen.regions.size(), "{} regions, {} of them known", seen.regions.size(), known);
     for (const auto& s : seen.regions)
         for (const auto& e : s.entries)
-            require(e.timestamp() <= seen.committed_timestamp && e.timestamp() <= s.committed_timestamp,
-                    "region {} holds timestamp {}; its last is said to be {}, and the stream's {}", s.name,
-                    e.timestamp(), s.committed_timestamp, seen.committed_timestamp);
+            require(e.sequence() <= seen.committed_sequence && e.sequence() <= s.committed_sequence,
+                    "region {} holds sequence {}; its last is said to be {}, and the stream's {}", s.name, e.sequence(),
+                    s.committed_sequence, seen.committed_sequence);
     return newest;
 }
 

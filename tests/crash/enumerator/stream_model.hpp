@@ -14,7 +14,7 @@ namespace pmemstream::test {
 struct model_unit {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
-    std::uint64_t newest = 0;  ///< timestamp; 0 for a filler
+    std::uint64_t newest = 0;  ///< sequence; 0 for a filler
     std::vector<std::vector<std::byte>> entries{};
     std::vector<std::uint64_t> offsets{};
 };
@@ -58,19 +58,19 @@ struct stream_model {
     model_call call;
     std::map<std::uint64_t, std::uint64_t> must_end;    ///< by generation: power loss leaves everything up to here
     std::map<std::uint64_t, std::uint64_t> commit_end;  ///< likewise the death of the process
-    std::uint64_t newest_persisted = 0;                 ///< timestamps that must not be given again, by power loss
+    std::uint64_t newest_persisted = 0;                 ///< sequences that must not be given again, by power loss
     std::uint64_t newest_committed = 0;                 ///< by the death of a process
     std::uint64_t newest_generation = 0;
 
     [[nodiscard]] model_region& region(const std::string& name);
     [[nodiscard]] const model_region* find(std::uint64_t generation) const;
 
-    /// Everything that is there, with entries up to the timestamp, is persisted now.
-    void persisted_up_to(std::uint64_t timestamp);
+    /// Everything that is there, with entries up to the sequence, is persisted now.
+    void persisted_up_to(std::uint64_t sequence);
     void must_reach(std::uint64_t generation, std::uint64_t offset);
 
     /// Compares with what the opening after a crash left; throws std::runtime_error with a sentence. Returns the
-    /// timestamp that all later entries must exceed.
+    /// sequence that all later entries must exceed.
     [[nodiscard]] std::uint64_t compare(const seen_stream& seen, crash how) const;
     /// Takes what was seen, which compares well, as what there is from now on.
     void adopt(const seen_stream& seen, crash how, std::uint64_t newest);

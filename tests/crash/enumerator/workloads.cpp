@@ -4,7 +4,7 @@
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
 #include "src/format/validate.hpp"
-#include "src/log/trust.hpp"
+#include "src/recovery/trust.hpp"
 
 #include <algorithm>
 #include <array>
@@ -254,7 +254,7 @@ void stale_bytes(stage& s) {
     s.append("a", 8, horizon::persisted);
 }
 
-/// Whole entries with the timestamps that come next, behind each of those that stale_bytes() appends.
+/// Whole entries with the sequences that come next, behind each of those that stale_bytes() appends.
 void leave_entries(image& content, const std::array<std::byte, 16>& uuid, std::uint64_t generation) {
     constexpr std::uint64_t begin = 8064 + 64;
     constexpr std::uint64_t entry_bytes = 24;
@@ -290,7 +290,7 @@ void entries_of_other_generation(image& content) {
 void entries_of_other_epoch(image& content) {
     leave_entries(content, uuid_of(content), 1);
     // The next writer, of what is a copy for it, has the same eight bits as theirs.
-    const std::uint64_t epoch = format::epoch_word(257 - log::foreign_epochs);
+    const std::uint64_t epoch = format::epoch_word(257 - core::foreign_epochs);
     std::memcpy(content.data() + format::header_offset + offsetof(format::identity_line, epoch), &epoch, sizeof epoch);
 }
 

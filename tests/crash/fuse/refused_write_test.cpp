@@ -131,7 +131,7 @@ int find_the_pages_gone() {
         const auto refused = to->append(must(to->find("r")), bytes_of("the last"), horizon::persisted);
         demand(code_of(refused) == "io" && message_of(refused).find("a writer that died") != std::string::npos,
                "what is nowhere is persisted");
-        demand(to->persisted() == timestamp::none, "nothing is persisted");
+        demand(to->persisted() == sequence::none, "nothing is persisted");
     }
     const auto to = must(writer::open(file, quiet));
     demand(to->recovery().found == recovery_report::state::rescanned, "the refusal is not forgotten");

@@ -26,8 +26,8 @@ const iox::capro::ServiceDescription service{"pmemstream-bench", "entries", "all
 
 void register_as(const char* role) {
     const std::string name = std::string("pmemstream-bench-") + role + "-" + std::to_string(::getpid());
-    iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kFatal,
-                                                             iox::log::LogLevelOutput::kHideLogLevel);
+    iox::core::LogManager::GetLogManager().SetDefaultLogLevel(iox::core::LogLevel::kFatal,
+                                                              iox::core::LogLevelOutput::kHideLogLevel);
     iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name));
 }
 

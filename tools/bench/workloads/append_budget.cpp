@@ -25,7 +25,7 @@ struct kept {
     std::uint64_t limit = 0;
     std::uint64_t state = 1;
     std::uint64_t committed = 0;  // the stream's
-    std::uint32_t trouble = 0;
+    std::uint32_t fault_state = 0;
     std::uint32_t stream_flag = 0;
     alignas(64) std::uint32_t region_flag = 0;
 };
@@ -72,7 +72,7 @@ double spend(const raw_log& to, kept& state, std::span<const std::byte> payload,
             __atomic_store_n(&state.number, number + 1, __ATOMIC_RELAXED);
         }
         if constexpr (does(upto::doorbell))
-            if ((__atomic_load_n(&state.trouble, __ATOMIC_RELAXED) |
+            if ((__atomic_load_n(&state.fault_state, __ATOMIC_RELAXED) |
                  __atomic_load_n(&state.stream_flag, __ATOMIC_RELAXED) |
                  __atomic_load_n(&state.region_flag, __ATOMIC_RELAXED)) != 0) [[unlikely]]
                 throw std::runtime_error("append: somebody sleeps by the log by hand");

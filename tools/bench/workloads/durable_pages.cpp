@@ -131,7 +131,7 @@ double page_durable::append_and_wait(std::span<const std::byte> payload, unsigne
     std::atomic<bool> failed{false};
     const double ns = together(threads, [&] {
         for (std::uint64_t i = 0; i < each && !failed; ++i) {
-            timestamp given{};
+            sequence given{};
             {
                 const std::lock_guard lock(appending);
                 auto got = writer_->append(where_, payload);

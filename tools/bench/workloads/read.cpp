@@ -46,7 +46,7 @@ void walk(Cursor& at, std::uint64_t entries) {
             throw std::runtime_error(got.error().message());
         if (!*got)
             break;
-        sum += to_uint((*got)->timestamp()) + std::to_integer<std::uint64_t>((*got)->payload()[0]);
+        sum += to_uint((*got)->sequence()) + std::to_integer<std::uint64_t>((*got)->payload()[0]);
         ++seen;
     }
     keep(sum);
