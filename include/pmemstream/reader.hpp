@@ -59,6 +59,8 @@ public:
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found, corrupt.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone, corrupt.
+    /// What it was allocated with. Errors: region_gone, corrupt (the region's head), unsupported_format.
+    [[nodiscard]] result<region_attributes> attributes(region where) const;
     /// In order of allocation; clearing counts as one, for the generation is new. Errors: corrupt (a damaged slot; the
     /// others can still be found by name).
     [[nodiscard]] result<std::vector<region_info>> regions() const;

@@ -133,9 +133,11 @@ public:
     // --- regions ------------------------------------------------------------------------------------------------
 
     /// Takes blocks for `size_bytes` of entries (headers of 16 bytes and padding to 8 included), durably.
-    /// `name`: up to 63 bytes without NUL, or empty for none. Errors: duplicate_name, too_small, too_large, exhausted
-    /// (the message gives the largest free extent), invalid_argument (name), io.
-    [[nodiscard]] result<region> allocate(std::uint64_t size_bytes, std::string_view name = {});
+    /// `name`: up to 63 bytes without NUL, or empty for none. `attributes` are stored beside the name. Errors:
+    /// duplicate_name, too_small, too_large (also: more attributes than region_attributes_bytes_max), exhausted (the
+    /// message gives the largest free extent), invalid_argument (name), io.
+    [[nodiscard]] result<region> allocate(std::uint64_t size_bytes, std::string_view name = {},
+                                          const region_attributes& attributes = {});
 
     /// Gives the blocks back; every handle and cursor of the region answers region_gone from now on. Refused as
     /// `pinned` while a registered cursor reads the region, and as `reservation_open` while one is open in it (its
@@ -148,6 +150,8 @@ public:
 
     [[nodiscard]] result<region> find(std::string_view name) const;  ///< Errors: not_found.
     [[nodiscard]] result<region_info> describe(region where) const;  ///< Errors: region_gone.
+    /// What it was allocated with. Errors: region_gone, corrupt (the region's head).
+    [[nodiscard]] result<region_attributes> attributes(region where) const;
     /// In order of allocation; clearing counts as one, for the generation is new. Errors: corrupt.
     [[nodiscard]] result<std::vector<region_info>> regions() const;
 

@@ -32,6 +32,7 @@ enum class mutant : std::uint8_t {
     generation_not_in_crc,
     uuid_not_in_crc,
     epoch_high_bits_not_in_crc,
+    features_not_durable,      ///< P23, P24: a feature's flag is not flushed before the epoch of its first writer
     persisted_epoch_ignored,   ///< entries behind the persisted offset may be older than who stored it
     zeros_passed_over,         ///< P6: the scan looks for an entry behind zeros
     commit_offsets_believed,   ///< of pages, whatever lies behind them
@@ -47,9 +48,10 @@ enum class mutant : std::uint8_t {
     validity_before_payload,   ///< V6: asked whether the bytes are an entry's before they are copied
     validity_before_header,    ///< V7: the same of a header
     persisted_sequence_first,  ///< V8: the stream's persisted sequence moves before the regions' offsets
-    persisted_word_before_entry,  ///< V9: the persisted offset covers what is not committed yet
-    copy_not_fenced,              ///< V10: the commit offset overtakes what was copied past the caches
-    fields_before_state_word,     ///< P8: what a slot says is read before its state word
+    persisted_word_before_entry,   ///< V9: the persisted offset covers what is not committed yet
+    copy_not_fenced,               ///< V10: the commit offset overtakes what was copied past the caches
+    fields_before_state_word,      ///< P8: what a slot says is read before its state word
+    features_not_looked_at_again,  ///< V11, V12: a cursor takes the features for those that it was opened with
     // What sleepers notice: tests/order/doorbell_test.cpp.
     word_after_flag,       ///< D1: the wake word is read when the flag stands
     flag_after_look,       ///< D2: the flag is visible only after the last look

@@ -80,12 +80,12 @@ result<void> flusher::round() noexcept {
         const auto& slot = *slots_[i];
         if (format::state_of(load_acquire(slot.cold.state)) != format::slot_state::live)
             continue;
-        const std::uint64_t offset = load_acquire(slot.commit.commit_offset);
+        const auto region = look_at(i, slot);
         const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
-        if (offset == persisted)
+        if (region.offset == persisted)
             continue;
-        moved_.push_back({i, offset, load_relaxed(slot.commit.sequence)});
-        ranges_.push_back({persisted, offset - persisted});
+        moved_.push_back(region);
+        ranges_.push_back({persisted, region.offset - persisted});
     }
     if (doubts_)
         if (auto fine = checked(store_again()); !fine)
@@ -174,12 +174,21 @@ result<void> flusher::make_durable(medium::elsewhere rest) noexcept {
     return medium_.persist(ranges_, rest);
 }
 
+/// The mark is loaded before the offset that covers it.
+flusher::moved_region flusher::look_at(std::uint32_t index, const format::region_slot& slot) noexcept {
+    const std::uint64_t mark = load_acquire(slot.commit.mark_offset);
+    const std::uint64_t offset = load_acquire(slot.commit.commit_offset);
+    return {index, offset, load_relaxed(slot.commit.sequence), mark};
+}
+
 void flusher::store_words(const moved_region& region) noexcept {
     auto& line = slots_[region.index]->persist;
     store_relaxed(line.sequence, region.sequence);
     base::die_at(base::kill_point::between_persists);
     // [V9] release. Pairs with the acquire [V2] in entry_walk.cpp: as [V1], for the persisted horizon.
     store_release(line.persisted, format::persisted_word(region.offset, epoch_));
+    if (load_relaxed(line.mark_offset) != region.mark_offset)
+        store_release(line.mark_offset, region.mark_offset);
     words_stale_[region.index] = true;
     any_words_stale_ = true;
 }
@@ -233,7 +242,7 @@ result<void> flusher::persist_region(std::uint32_t index, medium::byte_range dur
             return fine;
         const auto& slot = *slots_[index];
         const std::uint64_t committed = load_acquire(header_.commit.sequence);
-        const moved_region region{index, load_acquire(slot.commit.commit_offset), load_relaxed(slot.commit.sequence)};
+        const auto region = look_at(index, slot);
         const std::uint64_t persisted = persisted_offset_of(load_relaxed(slot.persist.persisted));
         // As in a round ([P9]), for one region. One fence: the words ride on a later one.
         if (!base::mutated(base::mutant::entries_not_durable)) {
@@ -272,8 +281,8 @@ result<void> flusher::persist_everything() noexcept {
     for (std::uint32_t i = 0; i < slots_.size(); ++i) {
         const auto& slot = *slots_[i];
         if (format::state_of(load_acquire(slot.cold.state)) == format::slot_state::live)
-            store_words(
-                {i, persisted_offset_of(load_relaxed(slot.persist.persisted)), load_relaxed(slot.commit.sequence)});
+            store_words({i, persisted_offset_of(load_relaxed(slot.persist.persisted)),
+                         load_relaxed(slot.commit.sequence), load_relaxed(slot.persist.mark_offset)});
     }
     any_words_stale_ = true;  // the header's, even where there is no region
     return persist_words();

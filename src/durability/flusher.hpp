@@ -91,6 +91,7 @@ private:
         std::uint32_t index = 0;
         std::uint64_t offset = 0;
         std::uint64_t sequence = 0;
+        std::uint64_t mark_offset = 0;
     };
 
     [[nodiscard]] result<void> check_usable() const noexcept;
@@ -103,6 +104,7 @@ private:
     [[nodiscard]] result<void> store_again() noexcept;
     [[nodiscard]] result<void> check_written() const noexcept;
     void ring_for_moved() noexcept;
+    [[nodiscard]] static moved_region look_at(std::uint32_t index, const format::region_slot& slot) noexcept;
     void store_words(const moved_region& region) noexcept;
 
     medium::mapping& medium_;

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-// How an opening writer judges what lies behind an offset that it trusts, as far as whoever foretells it has to know.
+// How an opening writer judges what lies behind an offset that it trusts: what it shares with those who predict it.
 namespace pmemstream::format {
 
 /// How many epochs ago an entry was written, as far as its eight bits tell. 128 and more: it was not written yet. An

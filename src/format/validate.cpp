@@ -25,8 +25,7 @@ std::uint32_t place_crc(const slot_cold& cold) noexcept {
     std::uint32_t state = ~std::uint32_t{0};
     state = base::crc32c_extend_u64(state, cold.extent_offset);
     state = base::crc32c_extend_u64(state, cold.extent_bytes);
-    state = base::crc32c_extend_u64(state, cold.chain_id);
-    state = base::crc32c_extend_u64(state, std::uint64_t{cold.flags} << 32 | cold.chain_place);
+    state = base::crc32c_extend_u64(state, std::uint64_t{cold.flags} << 32 | cold.place);
     return ~base::crc32c_extend(state, cold.name.data(), cold.name.size());
 }
 
@@ -35,7 +34,8 @@ std::uint32_t cold_crc(const slot_cold& cold, std::uint64_t generation) noexcept
     state = base::crc32c_extend_u64(state, generation);
     state = base::crc32c_extend_u64(state, cold.place_crc);
     state = base::crc32c_extend_u64(state, cold.first_sequence);
-    return ~base::crc32c_extend_u64(state, cold.creation_ns);
+    state = base::crc32c_extend_u64(state, cold.creation_ns);
+    return ~base::crc32c_extend_u64(state, cold.log_id);
 }
 
 std::uint32_t extent_crc(const extent_header& extent) noexcept {
@@ -69,15 +69,13 @@ result<superblock> check_superblock(std::span<const std::byte> sector, std::uint
     if (!crc_fits)
         return failure(errc::corrupt, "{}: damaged superblock (offset 0): CRC {:08x}, computed {:08x}", file, block.crc,
                        superblock_crc(block));
-    if (block.incompatible_flags != 0)
-        return failure(errc::unsupported_format, "{}: unknown incompatible flags {:#x} in the superblock (offset {})",
-                       file, block.incompatible_flags, offsetof(superblock, incompatible_flags));
     const bool sane =
         block.struct_bytes == sizeof block && block.slot_bytes == sizeof(region_slot) &&
         block.block_bytes >= block_bytes_min && block.block_bytes <= block_bytes_max &&
-        (block.block_bytes & (block.block_bytes - 1)) == 0 && block.initial_stream_bytes <= stream_bytes_max &&
-        block.header_offset == header_offset && block.table_offset == first_segment_offset &&
-        block.first_segment_slots > 0 && block.first_segment_slots <= region_slots_max &&
+        (block.block_bytes & (block.block_bytes - 1)) == 0 && block.stream_bytes_max <= stream_bytes_max &&
+        block.initial_stream_bytes <= block.stream_bytes_max && block.header_offset == header_offset &&
+        block.table_offset == first_segment_offset && block.first_segment_slots > 0 &&
+        block.first_segment_slots <= region_slots_max &&
         block.data_offset >= first_slots_offset + std::uint64_t{block.first_segment_slots} * sizeof(region_slot) &&
         is_aligned(block.data_offset, block.block_bytes) && block.data_offset <= block.initial_stream_bytes;
     if (!sane)
@@ -88,17 +86,19 @@ result<superblock> check_superblock(std::span<const std::byte> sector, std::uint
     return block;
 }
 
-result<std::uint64_t> check_stream_bytes(std::uint64_t stream_bytes, const superblock& block, std::uint64_t file_bytes,
+result<std::uint64_t> check_stream_bytes(std::uint64_t size_word, const superblock& block, std::uint64_t file_bytes,
                                          std::string_view file) {
-    constexpr std::uint64_t where = header_offset + offsetof(identity_line, stream_bytes);
-    if (stream_bytes < block.initial_stream_bytes || stream_bytes > stream_bytes_max ||
-        !is_aligned(stream_bytes, std::max(block.block_bytes, page_bytes)))
-        return failure(errc::corrupt, "{}: the header (offset {}) gives an impossible size of the stream: {}", file,
-                       where, stream_bytes);
-    if (file_bytes < stream_bytes)
+    constexpr std::uint64_t where =
+        header_offset + offsetof(shared_header, features) + offsetof(feature_line, stream_bytes);
+    const auto stream_bytes = stream_bytes_of(size_word);
+    if (!stream_bytes || *stream_bytes < block.initial_stream_bytes || *stream_bytes > block.stream_bytes_max ||
+        !is_aligned(*stream_bytes, block.block_bytes))
+        return failure(errc::corrupt, "{}: the header (offset {}) gives an impossible size of the stream: {:#x}", file,
+                       where, size_word);
+    if (file_bytes < *stream_bytes)
         return failure(errc::truncated, "{}: truncated: {} bytes are left of a stream of {}", file, file_bytes,
-                       stream_bytes);
-    return stream_bytes;
+                       *stream_bytes);
+    return *stream_bytes;
 }
 
 result<void> check_segment(const segment_header& segment, std::uint64_t offset, std::uint32_t expected_index,
@@ -137,8 +137,6 @@ result<void> check_cold(const slot_cold& cold, std::uint32_t index, const superb
     if (cold.place_crc != place_crc(cold) ||
         (state == slot_state::live && cold.crc != cold_crc(cold, generation_of(cold.state))))
         return failure(errc::corrupt, "{}: region slot {} is damaged: wrong CRC", file, index);
-    if (cold.flags != 0)
-        return failure(errc::unsupported_format, "{}: region slot {} has unknown flags {:#x}", file, index, cold.flags);
     if (cold.extent_offset < block.data_offset || cold.extent_offset >= stream_bytes ||
         cold.extent_bytes > stream_bytes - cold.extent_offset ||
         cold.extent_bytes < sizeof(extent_header) + sizeof(entry_header) ||
@@ -146,6 +144,20 @@ result<void> check_cold(const slot_cold& cold, std::uint32_t index, const superb
         cold.name.back() != 0)
         return failure(errc::corrupt, "{}: region slot {} gives an impossible extent: {} bytes at offset {}", file,
                        index, cold.extent_bytes, cold.extent_offset);
+    // A log has the generation of its first region.
+    const std::uint64_t generation = generation_of(cold.state);
+    if (state == slot_state::live &&
+        (cold.log_id == 0 || cold.log_id > generation || (cold.place == 0) != (cold.log_id == generation)))
+        return failure(errc::corrupt, "{}: region slot {} of generation {} says that it is place {} of log {}", file,
+                       index, generation, cold.place, cold.log_id);
+    return {};
+}
+
+result<void> check_slot_flags(const slot_cold& cold, std::uint32_t index, std::string_view file) {
+    if (const std::uint32_t unknown = unknown_slot_flags(cold); unknown != 0)
+        return failure(errc::unsupported_format,
+                       "{}: region slot {} has flags that this library would have to know: {:#x}", file, index,
+                       unknown);
     return {};
 }
 
@@ -153,15 +165,16 @@ result<void> check_extent(const extent_header& extent, const slot_cold& cold, st
                           const superblock& block, std::string_view file) {
     if (extent.magic != magic_extent || extent.crc != extent_crc(extent) || extent.uuid != block.uuid ||
         extent.generation != generation_of(cold.state) || extent.extent_bytes != cold.extent_bytes ||
-        extent.extent_offset != cold.extent_offset || extent.first_sequence != cold.first_sequence || extent.flags != 0)
+        extent.extent_offset != cold.extent_offset || extent.first_sequence != cold.first_sequence ||
+        extent.flags != cold.flags)
         return failure(errc::corrupt, "{}: the extent header of region slot {} at offset {} is damaged", file, index,
                        cold.extent_offset);
     return {};
 }
 
 result<void> check_offsets(std::uint64_t commit_offset, std::uint64_t persisted_offset, const slot_cold& cold,
-                           std::uint32_t index, std::string_view file) {
-    const std::uint64_t begin = cold.extent_offset + sizeof(extent_header);
+                           std::uint64_t head_bytes, std::uint32_t index, std::string_view file) {
+    const std::uint64_t begin = cold.extent_offset + sizeof(extent_header) + head_bytes;
     const std::uint64_t end = cold.extent_offset + cold.extent_bytes;
     const auto inside = [&](std::uint64_t value) { return value >= begin && value <= end && is_aligned(value, 8); };
     if (!inside(commit_offset) || !inside(persisted_offset) || persisted_offset > commit_offset)
@@ -170,13 +183,6 @@ result<void> check_offsets(std::uint64_t commit_offset, std::uint64_t persisted_
                        "between {} and {}",
                        file, index, commit_offset, persisted_offset, begin, end);
     return {};
-}
-
-std::uint64_t epoch_word(std::uint64_t epoch) noexcept {
-    if (epoch == 0)
-        return 0;
-    const std::uint32_t crc = ~base::crc32c_extend_u64(~std::uint32_t{0}, epoch);
-    return epoch | std::uint64_t{crc} << 32;
 }
 
 result<void> check_epochs(const identity_line& identity, std::string_view file) {

@@ -1,5 +1,6 @@
 #include "src/medium/mapped_memory.hpp"
 
+#include "src/base/checked.hpp"
 #include "src/base/failure.hpp"
 
 #include <libpmem2.h>
@@ -12,6 +13,8 @@
 namespace pmemstream::medium {
 
 namespace {
+
+constexpr std::uint64_t page_bytes = 4096;
 
 tl::unexpected<error> pmem2_failure(int code, const std::string& file, const char* step) {
     // Its own codes lie below PMEM2_E_UNKNOWN and come with a sentence; the others are errno values, negated.
@@ -37,7 +40,10 @@ result<mapped_memory> mapped_memory::map(int fd, std::uint64_t bytes, access mod
     struct stat st {};
     if (::fstat(fd, &st) != 0)
         return base::system_failure(errno, "{}: looking at it", file);
-    return S_ISBLK(st.st_mode) ? map_device(fd, bytes, mode, file) : map_file(fd, bytes, mode, file);
+    // libpmem2 maps whole pages of files. Files are made of such; where one was cut to its stream's size, the kernel does.
+    const std::uint64_t whole_pages = base::round_up(bytes, page_bytes);
+    const bool has_pages = !S_ISBLK(st.st_mode) && static_cast<std::uint64_t>(st.st_size) >= whole_pages;
+    return has_pages ? map_file(fd, whole_pages, mode, file) : map_plainly(fd, bytes, mode, file);
 }
 
 result<mapped_memory> mapped_memory::map_file(int fd, std::uint64_t bytes, access mode, const std::string& file) {
@@ -75,12 +81,12 @@ result<mapped_memory> mapped_memory::map_file(int fd, std::uint64_t bytes, acces
     return self;
 }
 
-result<mapped_memory> mapped_memory::map_device(int fd, std::uint64_t bytes, access mode, const std::string& file) {
+result<mapped_memory> mapped_memory::map_plainly(int fd, std::uint64_t bytes, access mode, const std::string& file) {
     mapped_memory self;
     void* const got =
         ::mmap(nullptr, bytes, mode == access::write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
     if (got == MAP_FAILED)
-        return base::system_failure(errno, "{}: mapping the device", file);
+        return base::system_failure(errno, "{}: mapping", file);
     self.data_ = static_cast<std::byte*>(got);
     self.bytes_ = bytes;
     return self;

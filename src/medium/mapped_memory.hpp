@@ -14,8 +14,8 @@ namespace pmemstream::medium {
 
 enum class access : std::uint8_t { read, write };
 
-/// A stream's bytes in memory, and how single stores to them are made durable, where that can be done. Two kinds, for
-/// libpmem2 maps files and refuses block devices.
+/// A stream's bytes in memory, and how single stores to them are made durable, where that can be done. Two kinds: libpmem2
+/// maps files of whole pages, and refuses block devices and other files.
 class mapped_memory {
 public:
     /// Maps the first `bytes` of `fd`, shared. `file` is for messages. Errors: io, no_permission.
@@ -41,8 +41,8 @@ public:
 private:
     [[nodiscard]] static result<mapped_memory> map_file(int fd, std::uint64_t bytes, access mode,
                                                         const std::string& file);
-    [[nodiscard]] static result<mapped_memory> map_device(int fd, std::uint64_t bytes, access mode,
-                                                          const std::string& file);
+    [[nodiscard]] static result<mapped_memory> map_plainly(int fd, std::uint64_t bytes, access mode,
+                                                           const std::string& file);
     void swap(mapped_memory& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(bytes_, other.bytes_);
@@ -56,7 +56,7 @@ private:
 
     std::byte* data_ = nullptr;
     std::size_t bytes_ = 0;
-    pmem2_map* map_ = nullptr;  // null: a device's
+    pmem2_map* map_ = nullptr;  // null: mapped plainly
     void (*flush_)(const void*, std::size_t) = nullptr;
     void (*drain_)() = nullptr;
     void* (*copy_)(void*, const void*, std::size_t, unsigned) = nullptr;

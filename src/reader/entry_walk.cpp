@@ -4,6 +4,8 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
+#include "src/format/features.hpp"
+#include "src/stream/region_life.hpp"
 #include "src/stream/region_table.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
@@ -27,7 +29,7 @@ entry_walk::entry_walk(const core::stream_file& file, const format::region_slot&
       slot_(&slot),
       limit_word_(persisted_ ? &slot.persist.persisted : &slot.commit.commit_offset),
       newest_word_(persisted_ ? &slot.persist.sequence : &slot.commit.sequence),
-      begin_(cold.extent_offset + sizeof(format::extent_header)),
+      begin_(cold.extent_offset + sizeof(format::extent_header) + core::head_entry_bytes(file, cold)),
       end_(cold.extent_offset + cold.extent_bytes),
       start_(cold.first_sequence == 0 ? 0 : cold.first_sequence - 1) {
     at_.file = file.bytes_at(0);
@@ -52,6 +54,15 @@ step entry_walk::refresh() noexcept {
         fault_ = entry_fault::beyond_end;
         return file_->is_lost() ? step::faulted : step::damaged;
     }
+    // [V12] The epoch is loaded behind the limit: a writer that made entries up to there visible has raised the features
+    //       that they need before it stored its epoch. Pairs with [V11] in opening.cpp. Without it: a reader that was
+    //       there before a newer program opened the stream takes its entries for what they are not.
+    if (const std::uint64_t epoch = load_acquire(file_->header().identity.epoch);
+        epoch != epoch_seen_ && !base::mutated(base::mutant::features_not_looked_at_again)) {
+        if (!check_features())
+            return file_->is_lost() ? step::faulted : step::unsupported;
+        epoch_seen_ = epoch;
+    }
     at_.limit = limit;
     if (at_.position != at_.limit)
         return step::entry;
@@ -71,7 +82,14 @@ step entry_walk::judge(entry_fault fault) noexcept {
     if (file_->is_lost())
         return step::faulted;
     fault_ = fault;
-    return step::damaged;
+    return fault == entry_fault::unsupported ? step::unsupported : step::damaged;
+}
+
+result<void> entry_walk::check_features() const {
+    const auto features = format::read_features(file_->header().features, file_->name());
+    if (!features)
+        return tl::unexpected(features.error());
+    return format::check_features(*features, false, file_->name());
 }
 
 step entry_walk::refuse_shown() noexcept {
@@ -103,13 +121,16 @@ step entry_walk::next() noexcept {
         const std::uint64_t meta = too_early ? early.meta : load_relaxed(header.meta);
         base::die_at(base::kill_point::header_read);
         if (const auto fault = format::check_header(payload_bytes, meta, room, at_.last); fault != entry_fault::none)
-            [[unlikely]]
-            return judge(fault);
+            [[unlikely]] {
+            const bool verifies = fault == entry_fault::reserved_bits &&
+                                  crc_is_right(at, payload_bytes, meta, load_relaxed(header.crc), at_.position);
+            return judge(format::fault_with_crc(fault, verifies));
+        }
         if (check_crc_ && !crc_is_right(at, payload_bytes, meta, load_relaxed(header.crc), at_.position)) [[unlikely]]
             return judge(entry_fault::crc);
         if (!ours_early && !still_ours()) [[unlikely]]
             return not_ours();
-        if ((meta & format::entry_meta::filler_bit) != 0) [[unlikely]] {
+        if (format::entry_meta::is_system(meta)) [[unlikely]] {
             at_.position += format::entry_bytes(payload_bytes);
             continue;
         }
@@ -129,11 +150,13 @@ step entry_walk::next() noexcept {
 
 bool entry_walk::crc_is_right(const std::byte* at, std::uint32_t payload_bytes, std::uint64_t meta, std::uint32_t crc,
                               std::uint64_t offset) noexcept {
-    const auto epoch = format::epoch_of_crc(at, payload_bytes, meta, crc, offset, at_.crc_seed, file_->epoch());
-    if (!epoch)
+    const std::uint64_t epoch = format::matching_epoch(
+        {payload_bytes, crc, meta}, format::payload_crc_state(at, payload_bytes, meta, at_.crc_seed), offset,
+        format::epochs_of(meta, 0, file_->newest_possible_epoch()));
+    if (epoch == 0)
         return false;
-    at_.epoch_bits = format::entry_meta::epoch_bits(*epoch);
-    at_.crc_of_epoch = format::crc_of_epoch(*epoch);
+    at_.epoch_bits = format::entry_meta::epoch_bits(epoch);
+    at_.crc_of_epoch = format::crc_of_epoch(epoch);
     return true;
 }
 
@@ -177,6 +200,14 @@ tl::unexpected<error> entry_walk::failure(step why) const {
             return base::failure(
                 errc::io,
                 "{}: {}: part of the mapping is lost near offset {} (the file was truncated, or the medium failed)",
+                file_->name(), core::region_text(slot_->cold, at_.view->region_index), at_.position);
+        case step::unsupported:
+            if (fault_ != entry_fault::unsupported)  // a feature, which tells more
+                if (auto fine = check_features(); !fine)
+                    return tl::unexpected(std::move(fine.error()));
+            return base::failure(
+                errc::unsupported_format,
+                "{}: {}: the entry at offset {} is of a later version of the format: a newer library reads it",
                 file_->name(), core::region_text(slot_->cold, at_.view->region_index), at_.position);
         default:
             return base::failure(errc::corrupt, "{}: {}: damaged at offset {}: {}; committed up to {}", file_->name(),

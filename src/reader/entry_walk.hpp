@@ -15,7 +15,7 @@ namespace pmemstream {
 
 namespace core {
 
-enum class step : std::uint8_t { entry, nothing_yet, gone, damaged, faulted };
+enum class step : std::uint8_t { entry, nothing_yet, gone, damaged, unsupported, faulted };
 
 }  // namespace core
 
@@ -92,6 +92,8 @@ public:
 
 private:
     [[nodiscard]] core::step judge(format::entry_fault fault) noexcept;
+    /// Errors: unsupported_format, corrupt.
+    [[nodiscard]] result<void> check_features() const;
     [[nodiscard]] core::step not_ours() const noexcept;
     /// As [V7] in step.hpp.
     [[nodiscard]] bool still_ours() const noexcept {
@@ -120,6 +122,7 @@ private:
     const std::uint64_t* limit_word_;   // commit offset or persisted word
     const std::uint64_t* newest_word_;  // the sequence beside it
     std::uint64_t limit_seen_ = 0;
+    std::uint64_t epoch_seen_ = 0;  // for which the features are known
     std::uint64_t begin_;
     std::uint64_t end_;
     std::uint64_t floor_ = 0;  // entries up to this sequence are passed over

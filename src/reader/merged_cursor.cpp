@@ -121,6 +121,8 @@ struct merged_cursor::impl {
                 return tl::unexpected(std::move(cold.error()));
             if (!*cold || (*cold)->state == joined[i])
                 continue;
+            if (auto fine = format::check_slot_flags(**cold, i, of->file->name()); !fine)
+                return tl::unexpected(std::move(fine.error()));
             if (auto checked = core::read_region(*of->file, table.slot(i), i, **cold); !checked)
                 return tl::unexpected(std::move(checked.error()));
             entry_walk walk(*of->file, table.slot(i),

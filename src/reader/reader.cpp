@@ -6,6 +6,7 @@
 #include "src/base/unique_fd.hpp"
 #include "src/reader/reader_impl.hpp"
 #include "src/recovery/trust.hpp"
+#include "src/stream/free_space.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -72,6 +73,8 @@ result<entry_walk> reader::impl::walk(const core::region_table& now, region wher
     if (!*cold || format::generation_of((*cold)->state) != where.generation())
         return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file->name(),
                        where.index(), where.generation());
+    if (auto fine = format::check_slot_flags(**cold, where.index(), file->name()); !fine)
+        return tl::unexpected(std::move(fine.error()));
     entry_walk walk(*file, slot, view(slot, where), **cold, horizon, check_crc);
     if (unrecovered)
         walk.distrust();
@@ -129,6 +132,10 @@ result<region> reader::find(std::string_view name) const {
 
 result<region_info> reader::describe(region where) const {
     return impl_->ask([&](const auto& table) { return core::describe_region(*impl_->file, table, where); });
+}
+
+result<region_attributes> reader::attributes(region where) const {
+    return impl_->ask([&](const auto& table) { return core::describe_attributes(*impl_->file, table, where); });
 }
 
 result<std::vector<region_info>> reader::regions() const {

@@ -5,9 +5,12 @@
 #include "src/format/entry.hpp"
 #include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
+#include "src/stream/marks.hpp"
+#include "src/stream/region_life.hpp"
 #include "src/stream/region_table.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 
 namespace pmemstream::core {
@@ -25,6 +28,24 @@ scan_input bytes_behind(const stream_file& file, const format::slot_cold& cold, 
 }
 
 namespace {
+
+tl::unexpected<error> refuse_unsupported(const stream_file& file, const format::slot_cold& cold, std::uint32_t index,
+                                         std::uint64_t offset) {
+    return failure(errc::unsupported_format,
+                   "{}: {}: the entry at offset {} verifies and is of a later version of the format; nothing is cut: "
+                   "open the stream with a newer library",
+                   file.name(), region_text(cold, index), offset);
+}
+
+/// Of these offsets the greatest at which a mark lies whole before `end`, or 0: what a line says is a hint.
+std::uint64_t verified_mark(const stream_file& file, const format::slot_cold& cold, std::uint64_t end,
+                            std::initializer_list<std::uint64_t> offsets) {
+    std::uint64_t newest = 0;
+    for (const std::uint64_t offset : offsets)
+        if (offset > newest && mark_at(file, cold, offset, end))
+            newest = offset;
+    return newest;
+}
 
 /// The row "clean": the commit offset, which equals the persisted one (or the region is refused).
 result<recovered_region> judge_clean(const stream_file& file, format::region_slot& slot, std::uint32_t index,
@@ -47,7 +68,8 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
     const bool trusting = base::mutated(base::mutant::scan_from_commit);
     const std::uint64_t persisted =
         trusting ? slot.commit.commit_offset : format::persisted_offset_of(slot.persist.persisted);
-    if (auto fine = format::check_offsets(persisted, persisted, cold, index, file.name()); !fine)
+    if (auto fine = format::check_offsets(persisted, persisted, cold, head_entry_bytes(file, cold), index, file.name());
+        !fine)
         return tl::unexpected(std::move(fine.error()));
     auto input = bytes_behind(file, cold, persisted);
     auto stored_in = format::recent_epoch(input.epoch, format::persisted_epoch_of(slot.persist.persisted));
@@ -61,6 +83,8 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
     // Sequences are compared from the region's first: a kill between the two stores of the persist line leaves its
     // sequence ahead of its offset.
     const auto scanned = scan(input);
+    if (scanned.unsupported)
+        return refuse_unsupported(file, cold, index, *scanned.unsupported);
     report.entries_recovered += scanned.entries;
     report.regions_cut += scanned.cut ? 1 : 0;
     report.regions_cut_before_whole_entries += scanned.whole_entry_behind ? 1 : 0;
@@ -70,7 +94,8 @@ result<recovered_region> judge_rescan(const stream_file& file, format::region_sl
                             .trusted = persisted,
                             .end = scanned.end,
                             .sequence = sequence,
-                            .given = sequence};
+                            .given = sequence,
+                            .mark_offset = scanned.mark_offset};
 }
 
 /// The row "a process died": the commit offset. Where every store that was made is still there, nothing past it. Where the
@@ -84,7 +109,8 @@ result<recovered_region> judge_process_died(const stream_file& file, format::reg
     // Commit and persist line may be in two pages, and of two moments.
     if (const std::uint64_t persisted = format::persisted_offset_of(slot.persist.persisted);
         in_pages && persisted > slot.commit.commit_offset &&
-        format::check_offsets(slot.commit.commit_offset, slot.commit.commit_offset, cold, index, file.name()))
+        format::check_offsets(slot.commit.commit_offset, slot.commit.commit_offset, cold, head_entry_bytes(file, cold),
+                              index, file.name()))
         return judge_rescan(file, slot, index, cold, true, report);
     auto found = judge_clean(file, slot, index, cold);
     if (!found)
@@ -97,6 +123,9 @@ result<recovered_region> judge_process_died(const stream_file& file, format::reg
         return found;
     if (in_pages) {
         const auto scanned = scan(uncommitted);
+        if (scanned.unsupported)
+            return refuse_unsupported(file, cold, index, *scanned.unsupported);
+        found->mark_offset = scanned.mark_offset;
         found->end = scanned.end;
         if (scanned.entries != 0)
             found->sequence = found->given = std::max(found->given, scanned.sequence);
@@ -121,14 +150,17 @@ result<recovered_region> judge_region(const stream_file& file, format::region_sl
                                       recovery_report& report) {
     if (format::state_of(cold.state) == format::slot_state::clearing)
         return recovered_region{.slot = &slot, .clearing = true};
-    switch (row) {
-        case trust::clean:
-            return judge_clean(file, slot, index, cold);
-        case trust::process_died:
-            return judge_process_died(file, slot, index, cold, report);
-        default:
-            return judge_rescan(file, slot, index, cold, same_file, report);
-    }
+    auto found = row == trust::clean          ? judge_clean(file, slot, index, cold)
+                 : row == trust::process_died ? judge_process_died(file, slot, index, cold, report)
+                                              : judge_rescan(file, slot, index, cold, same_file, report);
+    if (!found)
+        return found;
+    const std::uint64_t persisted = format::persisted_offset_of(slot.persist.persisted);
+    const std::uint64_t of_persist_line = slot.persist.mark_offset;
+    found->persisted_mark_offset = verified_mark(file, cold, std::min(persisted, found->end), {of_persist_line});
+    found->mark_offset =
+        verified_mark(file, cold, found->end, {found->mark_offset, slot.commit.mark_offset, of_persist_line});
+    return found;
 }
 
 }  // namespace pmemstream::core

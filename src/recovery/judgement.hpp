@@ -20,11 +20,14 @@ struct recovered_region {
     std::uint64_t trusted = 0;  ///< the entries from there to `end` were found
     std::uint64_t end = 0;
     std::uint64_t sequence = 0;
-    std::uint64_t given = 0;  ///< no sequence in the region, committed or not, was greater
-    bool clearing = false;    ///< it is to be emptied: the rest says nothing
+    std::uint64_t given = 0;                  ///< no sequence in the region, committed or not, was greater
+    std::uint64_t mark_offset = 0;            ///< of the newest mark before `end`, or 0
+    std::uint64_t persisted_mark_offset = 0;  ///< the same before the persisted offset
+    bool clearing = false;                    ///< it is to be emptied: the rest says nothing
 };
 
-/// Adds to `report` what was found, and what was cut. Errors: corrupt.
+/// Adds to `report` what was found, and what was cut. Errors: corrupt, unsupported_format (an entry that would be cut is
+/// whole, and of a later version of the format).
 [[nodiscard]] result<recovered_region> judge_region(const stream_file& file, format::region_slot& slot,
                                                     std::uint32_t index, const format::slot_cold& cold, trust row,
                                                     bool same_file, recovery_report& report);

@@ -3,12 +3,12 @@
 #include "src/base/failure.hpp"
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
-#include "src/base/wall_clock.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "src/recovery/judgement.hpp"
 #include "src/recovery/scan.hpp"
+#include "src/stream/region_life.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -51,7 +51,7 @@ void zero_padding(const stream_file& file, const recovered_region& region) {
         const format::entry_header header = file.at<format::entry_header>(offset);
         next += format::entry_bytes(header.payload_bytes);
         const std::uint64_t payload_end = offset + sizeof header + header.payload_bytes;
-        if (next > region.end || (header.meta & format::entry_meta::filler_bit) != 0)
+        if (next > region.end || !format::crc_covers_payload(header.meta))
             continue;
         for (std::byte& padding : std::span(file.bytes_at(payload_end), next - payload_end))
             if (padding != std::byte{0})
@@ -85,6 +85,8 @@ result<void> settle_regions(stream_file& file, const std::vector<recovered_regio
             continue;
         store_relaxed(region.slot->commit.sequence, region.sequence);
         store_release(region.slot->commit.commit_offset, region.end);
+        store_release(region.slot->commit.mark_offset, region.mark_offset);
+        store_release(region.slot->persist.mark_offset, region.persisted_mark_offset);
     }
     return {};
 }
@@ -194,6 +196,9 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
             return tl::unexpected(std::move(cold.error()));
         if (!*cold)
             continue;
+        // A region that cannot be recovered keeps the whole stream from being written.
+        if (auto fine = format::check_slot_flags(**cold, i, file.name()); !fine)
+            return tl::unexpected(std::move(fine.error()));
         auto judged = judge(file, slot, i, **cold, last, all.report);
         if (!judged)
             return tl::unexpected(std::move(judged.error()));
@@ -226,10 +231,16 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
         if (!region.clearing)
             continue;
         changed = true;
-        const std::uint64_t generation = format::generation_of(region.slot->cold.state);
-        if (auto done = bring_to_life(file, *region.slot, generation, all.next_sequence, file.epoch(),
-                                      base::kill_point::clear_emptied);
-            !done)
+        // Name and attributes are kept: see attributes_of_cleared().
+        const region_birth birth{.generation = format::generation_of(region.slot->cold.state),
+                                 .first_sequence = all.next_sequence,
+                                 .epoch = file.epoch(),
+                                 .head = {.log_id = 0,
+                                          .predecessor_generation = 0,
+                                          .place = 0,
+                                          .name = std::string(format::name_of(region.slot->cold)),
+                                          .attributes = attributes_of_cleared(file, region.slot->cold)}};
+        if (auto done = bring_to_life(file, *region.slot, birth, base::kill_point::clear_emptied); !done)
             return tl::unexpected(std::move(done.error()));
     }
     if (row != trust::clean || !same_file)
@@ -256,43 +267,6 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     }
     base::die_at(base::kill_point::open_recovered);
     return all;
-}
-
-result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::uint64_t generation,
-                           std::uint64_t first_sequence, std::uint64_t epoch, base::kill_point prepared) {
-    auto& cold = slot.cold;
-    const std::uint64_t begin = cold.extent_offset + sizeof(format::extent_header);
-    auto& extent = file.at<format::extent_header>(cold.extent_offset);
-    extent = format::extent_header{.magic = format::magic_extent,
-                                   .uuid = file.superblock().uuid,
-                                   .generation = generation,
-                                   .extent_bytes = cold.extent_bytes,
-                                   .first_sequence = first_sequence,
-                                   .extent_offset = cold.extent_offset,
-                                   .flags = 0,
-                                   .crc = 0};
-    extent.crc = format::extent_crc(extent);
-    std::memset(file.bytes_at(begin), 0, sizeof(format::entry_header));
-    if (!base::mutated(base::mutant::extent_not_durable))
-        if (auto done = file.medium().persist(cold.extent_offset, sizeof extent + sizeof(format::entry_header)); !done)
-            return done;
-    store_relaxed(cold.first_sequence, first_sequence);
-    store_relaxed(cold.creation_ns, base::wall_clock_ns());
-    store_relaxed(cold.place_crc, format::place_crc(cold));
-    store_relaxed(cold.crc, format::cold_crc(cold, generation));
-    store_relaxed(slot.commit.sequence, std::uint64_t{0});
-    store_relaxed(slot.commit.commit_offset, begin);
-    store_relaxed(slot.persist.sequence, std::uint64_t{0});
-    store_relaxed(slot.persist.persisted, format::persisted_word(begin, epoch));
-    // [P7] Slot and extent are durable before the state word makes a region of them. Pairs with [P8] in
-    //      region_table.cpp.
-    //      Without it: after power loss a live region has torn fields, or the entries of an earlier use.
-    if (!base::mutated(base::mutant::slot_not_durable))
-        if (auto done = file.persist(slot); !done)
-            return done;
-    base::die_at(prepared);
-    store_release(cold.state, format::state_word(generation, format::slot_state::live));
-    return file.persist(cold);
 }
 
 }  // namespace pmemstream::core

@@ -30,10 +30,4 @@ struct recovered_stream {
 [[nodiscard]] result<recovered_stream> recover(stream_file& file, const region_table& table,
                                                durability::flusher& flusher, const last_writer& last);
 
-/// Makes an empty, live region of a slot whose place (extent, chain, flags, name) is stored and whose state word does
-/// not say "live" yet; durable when this returns. No entry will be older than `first_sequence`, nor of an earlier
-/// writer than `epoch`. `prepared`: where the crash tests stop it, before the state word.
-[[nodiscard]] result<void> bring_to_life(stream_file& file, format::region_slot& slot, std::uint64_t generation,
-                                         std::uint64_t first_sequence, std::uint64_t epoch, base::kill_point prepared);
-
 }  // namespace pmemstream::core

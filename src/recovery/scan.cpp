@@ -4,6 +4,8 @@
 #include "src/format/entry.hpp"
 #include "src/format/rescan.hpp"
 
+#include <pmemstream/types.hpp>
+
 #include <algorithm>
 #include <cstring>
 
@@ -20,40 +22,51 @@ struct scan_position {
     std::uint64_t epoch = 0;
 };
 
-/// What the header at a position says, and what of it can be told without reading the payload.
-entry_fault check_header(const scan_input& input, const scan_position& position,
-                         format::entry_header& header) noexcept {
-    const std::uint64_t room = input.bytes.size() - position.at;
-    if (room < sizeof header)
-        return entry_fault::never_written;
-    std::memcpy(&header, input.bytes.data() + position.at, sizeof header);
+/// The epoch that an entry behind the trusted offset may be of, if any.
+/// [P14] No entry of this stream is younger than its header's epoch. Pairs with [P13] in writer.cpp.
+///       And none follows one of a later writer: what does is the old neighbour of an entry that was cut.
+format::epoch_range possible_epochs(const scan_input& input, const scan_position& position,
+                                    std::uint64_t meta) noexcept {
+    if (base::mutated(base::mutant::epoch_order_ignored)) {
+        const std::uint64_t any = input.epoch - format::epochs_ago(input.epoch, entry_meta::epoch(meta));
+        return {any, any};
+    }
+    const auto epoch = format::recent_epoch(input.epoch, entry_meta::epoch(meta));
+    return epoch && *epoch >= position.epoch ? format::epoch_range{*epoch, *epoch} : format::epoch_range{};
+}
+
+format::entry_header header_at(const scan_input& input, const scan_position& position) noexcept {
+    format::entry_header header{};
+    if (input.bytes.size() - position.at >= sizeof header)
+        std::memcpy(&header, input.bytes.data() + position.at, sizeof header);
+    return header;
+}
+
+/// Payloads longer than `payload_bytes_max` count as damaged without being read.
+format::checked_entry check(const scan_input& input, const scan_position& position, const format::entry_header& header,
+                            std::uint64_t payload_bytes_max) noexcept {
     // [P6] Zeros end the scan. Pairs with [P5] in recovery.cpp.
-    if (header.payload_bytes == 0 && header.crc == 0 && header.meta == 0)
-        return entry_fault::never_written;
-    if (const auto fault = format::check_header(header.payload_bytes, header.meta, room, position.sequence);
-        fault != entry_fault::none)
-        return fault;
-    // [P14] No entry of this stream is younger than its header's epoch. Pairs with [P13] in writer.cpp.
-    //       And none follows one of a later writer: what does is the old neighbour of an entry that was cut.
-    const auto epoch = format::recent_epoch(input.epoch, entry_meta::epoch(header.meta));
-    if (base::mutated(base::mutant::epoch_order_ignored))
-        return entry_fault::none;
-    return !epoch || *epoch < position.epoch ? entry_fault::epoch_order : entry_fault::none;
+    if (input.bytes.size() - position.at < sizeof header)
+        return {entry_fault::never_written};
+    return format::check_entry(
+        header,
+        {.offset = input.offset + position.at,
+         .room = input.bytes.size() - position.at,
+         .previous_sequence = position.sequence,
+         .crc_seed = input.crc_seed},
+        [&](std::uint64_t meta) {
+            return header.payload_bytes > payload_bytes_max ? format::epoch_range{}
+                                                            : possible_epochs(input, position, meta);
+        },
+        [&](const format::entry_header& whole, std::uint32_t seed) {
+            return format::payload_crc_state(input.bytes.data() + position.at, whole.payload_bytes, whole.meta, seed);
+        });
 }
 
-entry_fault check_entry(const scan_input& input, const scan_position& position, format::entry_header& header) noexcept {
-    if (const auto fault = check_header(input, position, header); fault != entry_fault::none)
-        return fault;
-    const std::uint64_t epoch = input.epoch - format::epochs_ago(input.epoch, entry_meta::epoch(header.meta));
-    const auto crc = format::expected_crc(input.bytes.data() + position.at, header.payload_bytes, epoch, header.meta,
-                                          input.offset + position.at, input.crc_seed);
-    return crc == header.crc ? entry_fault::none : entry_fault::crc;
-}
-
-void step_over(const scan_input& input, scan_position& position, const format::entry_header& header) noexcept {
+void step_over(scan_position& position, const format::entry_header& header, std::uint64_t epoch) noexcept {
     position.at += format::entry_bytes(header.payload_bytes);
-    position.epoch = input.epoch - format::epochs_ago(input.epoch, entry_meta::epoch(header.meta));
-    if ((header.meta & entry_meta::filler_bit) == 0)
+    position.epoch = epoch;
+    if (!entry_meta::is_system(header.meta))
         position.sequence = entry_meta::sequence(header.meta);
 }
 
@@ -73,12 +86,12 @@ bool whole_entry_behind(const scan_input& input, scan_position position) noexcep
     std::uint64_t to_verify_bytes = format::search_payload_bytes_max;
     const std::uint64_t last = std::min<std::uint64_t>(input.bytes.size(), position.at + format::search_bytes_max);
     for (position.at += 8; position.at + sizeof(format::entry_header) <= last; position.at += 8) {
-        format::entry_header header{};
-        if (check_header(input, position, header) != entry_fault::none || header.payload_bytes > to_verify_bytes)
-            continue;
-        to_verify_bytes -= header.payload_bytes;
-        if (check_entry(input, position, header) == entry_fault::none)
+        const auto header = header_at(input, position);
+        const auto checked = check(input, position, header, to_verify_bytes);
+        if (checked.fault == entry_fault::none || checked.fault == entry_fault::unsupported)
             return true;
+        if (checked.fault == entry_fault::crc || checked.fault == entry_fault::reserved_bits)
+            to_verify_bytes -= std::min<std::uint64_t>(to_verify_bytes, header.payload_bytes);
     }
     return false;
 }
@@ -92,15 +105,18 @@ scan_result scan(const scan_input& input) noexcept {
     bool in_batch = false;
     entry_fault fault = entry_fault::none;
     for (;;) {
-        format::entry_header header{};
         if (base::mutated(base::mutant::zeros_passed_over))
             pass_over_zeros(input, position);
-        fault = check_entry(input, position, header);
-        const bool filler = (header.meta & entry_meta::filler_bit) != 0;
-        if (fault != entry_fault::none || (in_batch && filler))
+        const auto header = header_at(input, position);
+        const auto checked = check(input, position, header, payload_bytes_max);
+        fault = checked.fault;
+        const bool system = entry_meta::is_system(header.meta);
+        if (fault != entry_fault::none || (in_batch && system))
             break;
-        step_over(input, position, header);
-        entries += filler ? 0 : 1;
+        if (system && entry_meta::type(header.meta) == format::system_type::mark)
+            found.mark_offset = input.offset + position.at;
+        step_over(position, header, checked.epoch);
+        entries += system ? 0 : 1;
         in_batch = (header.meta & entry_meta::more_bit) != 0;
         if (!in_batch) {
             found.end = input.offset + position.at;
@@ -108,17 +124,20 @@ scan_result scan(const scan_input& input) noexcept {
             found.entries = entries;
         }
     }
+    if (fault == entry_fault::unsupported)
+        found.unsupported = input.offset + position.at;
     found.whole_entry_behind = whole_entry_behind(input, position);
     found.cut = in_batch || fault != entry_fault::never_written || found.whole_entry_behind;
     return found;
 }
 
 std::optional<std::uint64_t> whole_entry_sequence(const scan_input& input) noexcept {
-    format::entry_header header{};
     const scan_position position{.sequence = input.previous_sequence, .epoch = input.oldest_epoch};
-    if (check_entry(input, position, header) != entry_fault::none)
+    const auto header = header_at(input, position);
+    const auto fault = check(input, position, header, payload_bytes_max).fault;
+    if (fault != entry_fault::none && fault != entry_fault::unsupported)
         return std::nullopt;
-    return (header.meta & entry_meta::filler_bit) != 0 ? 0 : entry_meta::sequence(header.meta);
+    return entry_meta::is_system(header.meta) ? 0 : entry_meta::sequence(header.meta);
 }
 
 }  // namespace pmemstream::core

@@ -5,6 +5,7 @@
 #include "src/base/wall_clock.hpp"
 #include "src/format/layout.hpp"
 #include "src/format/validate.hpp"
+#include "src/format/words.hpp"
 #include "src/medium/mapping.hpp"
 #include "src/stream/blank_device.hpp"
 #include "src/stream/stream_file.hpp"
@@ -32,6 +33,14 @@ std::uint32_t random_number() noexcept {
     std::uint32_t number = static_cast<std::uint32_t>(::getpid());
     (void)!::getrandom(&number, sizeof number, 0);
     return number;
+}
+
+/// How large a stream may become for which nothing else is said.
+std::uint64_t default_growth_bytes(std::uint64_t stream_bytes) noexcept {
+    constexpr std::uint64_t at_least = std::uint64_t{1} << 40;
+    constexpr std::uint64_t times = 16;
+    const std::uint64_t most = format::stream_bytes_max;
+    return stream_bytes > most / times ? most : std::max(at_least, stream_bytes * times);
 }
 
 /// A new file that has no name yet where the file system can do that, else a temporary one beside its later place.
@@ -107,11 +116,12 @@ result<void> take_space(int fd, std::uint64_t bytes, const std::string& name) {
     return {};
 }
 
-result<void> write_metadata(const format::superblock& block, medium::mapping& medium) {
+result<void> write_metadata(const format::superblock& block, std::uint64_t lineage, medium::mapping& medium) {
     auto* const begin = medium.data();
     auto& header = *reinterpret_cast<format::shared_header*>(begin + format::header_offset);
     // The space reads as zeros, a new file's as well as a blank device's, so only what is not zero is stored.
-    header.identity.stream_bytes = block.initial_stream_bytes;
+    header.identity.lineage = lineage;
+    header.features.stream_bytes = format::size_word(block.initial_stream_bytes);
     auto& segment = *reinterpret_cast<format::segment_header*>(begin + format::first_segment_offset);
     segment.magic = format::magic_segment;
     segment.slots = block.first_segment_slots;
@@ -131,12 +141,13 @@ result<void> write_metadata(const format::superblock& block, medium::mapping& me
 
 /// What the stream says of itself, once size and block size are found to make sense.
 result<format::superblock> make_superblock(const std::string& name, std::uint64_t asked_bytes,
-                                           std::uint64_t block_bytes) {
+                                           const create_options& options) {
+    const std::uint64_t block_bytes = options.block_bytes;
     if (!std::has_single_bit(block_bytes) || block_bytes < format::block_bytes_min ||
         block_bytes > format::block_bytes_max)
         return failure(errc::invalid_argument, "{}: a block of {} bytes; it must be a power of two from {} to {}", name,
                        block_bytes, format::block_bytes_min, format::block_bytes_max);
-    const auto stream_bytes = base::checked_round_up(asked_bytes, std::max(block_bytes, format::page_bytes));
+    const auto stream_bytes = base::checked_round_up(asked_bytes, block_bytes);
     if (!stream_bytes || *stream_bytes > format::stream_bytes_max)
         return failure(errc::too_large, "{}: {} bytes; a stream has at most {}", name, asked_bytes,
                        format::stream_bytes_max);
@@ -147,13 +158,20 @@ result<format::superblock> make_superblock(const std::string& name, std::uint64_
     block.struct_bytes = sizeof block;
     block.block_bytes = block_bytes;
     block.initial_stream_bytes = *stream_bytes;
+    block.stream_bytes_max = options.stream_bytes_max.value_or(default_growth_bytes(*stream_bytes));
+    if (block.stream_bytes_max > format::stream_bytes_max)
+        return failure(errc::too_large, "{}: a stream that may grow to {} bytes; the most is {}", name,
+                       block.stream_bytes_max, format::stream_bytes_max);
+    if (block.stream_bytes_max < *stream_bytes)
+        return failure(errc::invalid_argument, "{}: a stream of {} bytes that may grow to {}", name, *stream_bytes,
+                       block.stream_bytes_max);
     block.slot_bytes = sizeof(format::region_slot);
     block.creation_ns = base::wall_clock_ns();
     block.header_offset = format::header_offset;
     block.table_offset = format::first_segment_offset;
-    // Superblock, header and a first segment of 18 slots take a little under 8 KiB; where blocks are larger, the
-    // segment fills what is left of the first.
-    constexpr std::uint64_t slots_at_least = 18;
+    // Two pages, less what blocks of 64 bytes save, hold superblock, header and a first segment of eight slots; where
+    // blocks are larger, the segment fills what is left of the first.
+    constexpr std::uint64_t slots_at_least = 8;
     const std::uint64_t metadata = format::first_slots_offset + slots_at_least * sizeof(format::region_slot);
     block.data_offset = base::round_up(metadata, block_bytes);
     block.first_segment_slots = static_cast<std::uint32_t>(
@@ -162,7 +180,7 @@ result<format::superblock> make_superblock(const std::string& name, std::uint64_
                   "on a device all of the metadata lies where it is known to be blank");
     if (*stream_bytes < block.data_offset + block_bytes)
         return failure(errc::too_small, "{}: {} bytes; with blocks of {} a stream takes at least {}", name, asked_bytes,
-                       block_bytes, base::round_up(block.data_offset + block_bytes, format::page_bytes));
+                       block_bytes, block.data_offset + block_bytes);
     if (::getrandom(block.uuid.data(), block.uuid.size(), 0) != static_cast<ssize_t>(block.uuid.size()))
         return system_failure(errno, "{}: making a UUID", name);
     block.uuid[6] = (block.uuid[6] & std::byte{0x0f}) | std::byte{0x40};  // RFC 9562: version 4, variant 10
@@ -177,7 +195,9 @@ result<void> write_stream(int fd, const format::superblock& block, const std::st
         auto medium = medium::mapping::map(fd, block.initial_stream_bytes, medium::access::write, name);
         if (!medium)
             return tl::unexpected(std::move(medium.error()));
-        if (auto written = write_metadata(block, **medium); !written)
+        // 0 is no lineage.
+        const std::uint64_t lineage = std::uint64_t{random_number()} << 32 | random_number() | 1;
+        if (auto written = write_metadata(block, lineage, **medium); !written)
             return written;
     }
     // The size and the extents of a file as well, which no flush of the mapping covers.
@@ -188,7 +208,7 @@ result<void> write_stream(int fd, const format::superblock& block, const std::st
 
 result<void> create_in_file(const std::filesystem::path& file, const create_options& options) {
     const std::string name = file.string();
-    const auto block = make_superblock(name, options.stream_bytes.value_or(stream_bytes_default), options.block_bytes);
+    const auto block = make_superblock(name, options.stream_bytes.value_or(stream_bytes_default), options);
     if (!block)
         return tl::unexpected(block.error());
     if (struct stat st{}; ::lstat(name.c_str(), &st) == 0)
@@ -198,7 +218,9 @@ result<void> create_in_file(const std::filesystem::path& file, const create_opti
         return tl::unexpected(std::move(fresh.error()));
     if (auto fine = core::check_filesystem(fresh->fd(), name, options.allow_network_filesystem); !fine)
         return fine;
-    if (auto taken = take_space(fresh->fd(), block->initial_stream_bytes, name); !taken)
+    // Whole pages, which can be mapped by libpmem2.
+    const std::uint64_t file_bytes = base::round_up(block->initial_stream_bytes, format::page_bytes);
+    if (auto taken = take_space(fresh->fd(), file_bytes, name); !taken)
         return taken;
     if (options.file_mode && ::fchmod(fresh->fd(), *options.file_mode) != 0)
         return system_failure(errno, "{}: setting its mode", name);
@@ -215,9 +237,8 @@ result<void> create_on_device(const std::filesystem::path& file, const create_op
     const auto device = core::blank_device::open(name);
     if (!device)
         return tl::unexpected(device.error());
-    const std::uint64_t unit = std::max({options.block_bytes, format::page_bytes, std::uint64_t{1}});
-    const auto block =
-        make_superblock(name, options.stream_bytes.value_or(device->bytes() / unit * unit), options.block_bytes);
+    const std::uint64_t unit = std::max(options.block_bytes, std::uint64_t{1});
+    const auto block = make_superblock(name, options.stream_bytes.value_or(device->bytes() / unit * unit), options);
     if (!block)
         return tl::unexpected(block.error());
     if (block->initial_stream_bytes > device->bytes())

@@ -4,6 +4,8 @@
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
 #include "src/format/validate.hpp"
+#include "src/stream/free_space.hpp"
+#include "src/stream/region_life.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -60,7 +62,7 @@ result<std::optional<format::slot_cold>> read_cold(const stream_file& file, cons
         format::slot_cold cold{};
         if (too_early)
             copy(cold);
-        // [P8] A slot means something only if its state word says so. Pairs with [P7] in recovery.cpp.
+        // [P8] A slot means something only if its state word says so. Pairs with [P7] in region_life.cpp.
         // [P18] And its state word is believed as it stands in memory. Pairs with [P17] in recovery.cpp.
         const std::uint64_t state = load_acquire(slot.cold.state);
         const bool ignored = base::mutated(base::mutant::state_word_ignored) && format::generation_of(state) != 0;
@@ -104,7 +106,20 @@ std::uint64_t clean_epoch(const format::shared_header& header) noexcept {
 
 result<std::optional<region_info>> read_region(const stream_file& file, const format::region_slot& slot,
                                                std::uint32_t index, const format::slot_cold& cold) {
+    region_info info;
+    info.handle = region(index, format::generation_of(cold.state));
+    info.name = format::name_of(cold);
+    info.log = cold.log_id;
+    info.extent = offset{cold.extent_offset};
+    info.extent_bytes = cold.extent_bytes;
+    info.first = sequence{cold.first_sequence};
+    info.creation_ns = cold.creation_ns;
+    info.unknown_flags = format::unknown_slot_flags(cold);
+    if (info.unknown_flags != 0)  // what else the slot says may mean something else
+        return info;
     const std::uint64_t clean = clean_epoch(file.header());
+    const std::uint64_t head_bytes = head_entry_bytes(file, cold);
+    const std::uint64_t begin = cold.extent_offset + sizeof(format::extent_header) + head_bytes;
     // Persisted first: read in this order, it cannot appear to be ahead of the commit offset.
     const std::uint64_t persisted_word = load_acquire(slot.persist.persisted);
     const std::uint64_t persisted = format::persisted_offset_of(persisted_word);
@@ -114,7 +129,7 @@ result<std::optional<region_info>> read_region(const stream_file& file, const fo
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (load_relaxed(slot.cold.state) != cold.state)
         return std::nullopt;
-    if (auto fine = format::check_offsets(committed, persisted, cold, index, file.name()); !fine)
+    if (auto fine = format::check_offsets(committed, persisted, cold, head_bytes, index, file.name()); !fine)
         return tl::unexpected(std::move(fine.error()));
     const bool settled =
         persisted_word == format::persisted_word(committed, clean) && persisted_sequence == committed_sequence;
@@ -124,39 +139,62 @@ result<std::optional<region_info>> read_region(const stream_file& file, const fo
                        "sequence {}, epoch {}) differ",
                        file.name(), index, committed, committed_sequence, persisted, persisted_sequence,
                        format::persisted_epoch_of(persisted_word));
-    region_info info;
-    info.handle = region(index, format::generation_of(cold.state));
-    info.name = format::name_of(cold);
-    info.extent = offset{cold.extent_offset};
-    info.extent_bytes = cold.extent_bytes;
-    info.begin = offset{cold.extent_offset + sizeof(format::extent_header)};
-    info.size_bytes = cold.extent_bytes - sizeof(format::extent_header);
-    info.used_bytes = committed - to_uint(info.begin);
+    info.begin = offset{begin};
+    info.size_bytes = cold.extent_offset + cold.extent_bytes - begin;
+    info.used_bytes = committed - begin;
     info.committed_end = offset{committed};
     info.persisted_end = offset{persisted};
-    info.first = sequence{cold.first_sequence};
     info.committed = sequence{committed_sequence};
     info.persisted = sequence{persisted_sequence};
-    info.creation_ns = cold.creation_ns;
     return info;
 }
 
-result<region_info> describe_region(const stream_file& file, const region_table& table, region where) {
+namespace {
+
+/// The slot that a handle names, while its generation lives. Errors: region_gone, corrupt.
+result<format::slot_cold> cold_of(const stream_file& file, const region_table& table, region where) {
     if (where.index() < table.slots()) {
-        const auto& slot = table.slot(where.index());
-        auto cold = read_cold(file, slot, where.index(), true);
+        auto cold = read_cold(file, table.slot(where.index()), where.index(), true);
         if (!cold)
             return tl::unexpected(std::move(cold.error()));
-        if (*cold && format::generation_of((*cold)->state) == where.generation()) {
-            auto info = read_region(file, slot, where.index(), **cold);
-            if (!info)
-                return tl::unexpected(std::move(info.error()));
-            if (*info)
-                return std::move(**info);
-        }
+        if (*cold && format::generation_of((*cold)->state) == where.generation())
+            return **cold;
     }
+    return gone_region(file, where);
+}
+
+}  // namespace
+
+tl::unexpected<error> gone_region(const stream_file& file, region where) {
     return failure(errc::region_gone, "{}: region slot {}, generation {}: freed or cleared", file.name(), where.index(),
                    where.generation());
+}
+
+result<region_info> describe_region(const stream_file& file, const region_table& table, region where) {
+    const auto cold = cold_of(file, table, where);
+    if (!cold)
+        return tl::unexpected(cold.error());
+    auto info = read_region(file, table.slot(where.index()), where.index(), *cold);
+    if (!info)
+        return tl::unexpected(std::move(info.error()));
+    if (!*info)
+        return gone_region(file, where);
+    return std::move(**info);
+}
+
+result<region_attributes> describe_attributes(const stream_file& file, const region_table& table, region where) {
+    const auto cold = cold_of(file, table, where);
+    if (!cold)
+        return tl::unexpected(cold.error());
+    if (auto fine = format::check_slot_flags(*cold, where.index(), file.name()); !fine)
+        return tl::unexpected(std::move(fine.error()));
+    const auto head = read_head(file, *cold, where.index());
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (load_relaxed(table.slot(where.index()).cold.state) != cold->state)
+        return gone_region(file, where);
+    if (!head)
+        return tl::unexpected(head.error());
+    return *head ? to_public((*head)->attributes) : region_attributes();
 }
 
 result<std::vector<region_info>> list_regions(const stream_file& file, const region_table& table) {
@@ -180,124 +218,24 @@ result<std::vector<region_info>> list_regions(const stream_file& file, const reg
 
 result<region> find_region(const stream_file& file, const region_table& table, std::string_view name) {
     std::optional<error> damaged;
+    std::optional<region> found;
+    std::uint32_t newest_place = 0;
     for (std::uint32_t i = 0; i < table.slots(); ++i) {
         auto cold = read_cold(file, table.slot(i), i, true);
         if (!cold) {
             damaged = std::move(cold.error());
             continue;
         }
-        if (*cold && !name.empty() && format::name_of(**cold) == name)
-            return region(i, format::generation_of((*cold)->state));
+        if (!*cold || name.empty() || format::name_of(**cold) != name || (found && (*cold)->place <= newest_place))
+            continue;
+        found = region(i, format::generation_of((*cold)->state));
+        newest_place = (*cold)->place;
     }
+    if (found)
+        return *found;
     if (damaged)
         return tl::unexpected(std::move(*damaged));
     return failure(errc::not_found, "{}: no region is named \"{}\"", file.name(), name);
-}
-
-free_space::free_space(std::uint64_t begin, std::uint64_t end) {
-    if (begin < end)
-        runs_.emplace(begin, end - begin);
-}
-
-bool free_space::take(std::uint64_t offset, std::uint64_t bytes) {
-    auto run = runs_.upper_bound(offset);
-    if (run == runs_.begin())
-        return false;
-    --run;
-    const auto [begin, length] = *run;
-    if (offset - begin > length || bytes > length - (offset - begin))
-        return false;
-    runs_.erase(run);
-    if (offset > begin)
-        runs_.emplace(begin, offset - begin);
-    if (begin + length > offset + bytes)
-        runs_.emplace(offset + bytes, begin + length - offset - bytes);
-    return true;
-}
-
-std::optional<std::uint64_t> free_space::find(std::uint64_t bytes) const {
-    const auto run = std::find_if(runs_.begin(), runs_.end(), [bytes](const auto& r) { return r.second >= bytes; });
-    return run == runs_.end() ? std::nullopt : std::optional(run->first);
-}
-
-void free_space::give_back(std::uint64_t offset, std::uint64_t bytes) {
-    auto after = runs_.lower_bound(offset);
-    if (after != runs_.end() && offset + bytes == after->first) {
-        bytes += after->second;
-        after = runs_.erase(after);
-    }
-    if (after != runs_.begin()) {
-        const auto before = std::prev(after);
-        if (before->first + before->second == offset) {
-            before->second += bytes;
-            return;
-        }
-    }
-    runs_.emplace(offset, bytes);
-}
-
-std::uint64_t free_space::free_bytes() const noexcept {
-    std::uint64_t sum = 0;
-    for (const auto& [offset, bytes] : runs_)
-        sum += bytes;
-    return sum;
-}
-
-std::uint64_t free_space::largest_bytes() const noexcept {
-    std::uint64_t largest = 0;
-    for (const auto& [offset, bytes] : runs_)
-        largest = std::max(largest, bytes);
-    return largest;
-}
-
-namespace {
-result<free_space> add_up_space(const stream_file& file, const region_table& table) {
-    const auto overlap = [&](const char* what, std::uint64_t index, std::uint64_t offset, std::uint64_t bytes) {
-        return failure(errc::corrupt, "{}: {} {} ({} bytes at offset {}) lies over something else", file.name(), what,
-                       index, bytes, offset);
-    };
-    free_space space(file.superblock().data_offset, file.stream_bytes());
-    for (std::size_t i = 1; i < table.segments().size(); ++i)
-        if (const auto& s = table.segments()[i]; !space.take(s.offset, s.bytes))
-            return overlap("table segment", i, s.offset, s.bytes);
-    for (std::uint32_t i = 0; i < table.slots(); ++i) {
-        auto cold = read_cold(file, table.slot(i), i, false);
-        if (!cold)
-            return tl::unexpected(std::move(cold.error()));
-        if (*cold && !space.take((*cold)->extent_offset, (*cold)->extent_bytes))
-            return overlap("the extent of region slot", i, (*cold)->extent_offset, (*cold)->extent_bytes);
-    }
-    return space;
-}
-}  // namespace
-
-result<free_space> compute_free_space(const stream_file& file, const region_table& table) {
-    // Beside a live writer an extent may move from one slot to another between two looks, which seems an overlap.
-    constexpr int tries = 16;
-    auto space = add_up_space(file, table);
-    for (int i = 1; i < tries && !space; ++i)
-        space = add_up_space(file, table);
-    return space;
-}
-
-result<std::vector<extent_info>> list_extents(const stream_file& file, const region_table& table) {
-    auto space = compute_free_space(file, table);
-    if (!space)
-        return tl::unexpected(std::move(space.error()));
-    auto regions = list_regions(file, table);
-    if (!regions)
-        return tl::unexpected(std::move(regions.error()));
-    std::vector<extent_info> all;
-    all.push_back({extent_info::use::metadata, offset{0}, file.superblock().data_offset, {}});
-    for (std::size_t i = 1; i < table.segments().size(); ++i)
-        all.push_back(
-            {extent_info::use::table_segment, offset{table.segments()[i].offset}, table.segments()[i].bytes, {}});
-    for (const auto& r : *regions)
-        all.push_back({extent_info::use::region, r.extent, r.extent_bytes, r.handle});
-    for (const auto& [begin, bytes] : space->runs())
-        all.push_back({extent_info::use::free, offset{begin}, bytes, {}});
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-    return all;
 }
 
 stream_info describe_superblock(const stream_file& file) {
@@ -308,6 +246,7 @@ stream_info describe_superblock(const stream_file& file) {
     info.uuid = superblock.uuid;
     info.creation_ns = superblock.creation_ns;
     info.stream_bytes = file.stream_bytes();
+    info.stream_bytes_max = superblock.stream_bytes_max;
     info.block_bytes = superblock.block_bytes;
     info.granularity = file.medium().granularity();
     info.granularity_forced = file.medium().granularity_forced();
@@ -323,6 +262,7 @@ stream_info describe_stream(const stream_file& file, const region_table& table) 
             ++info.regions;
     info.epoch = file.epoch();
     info.clean = clean_epoch(header) == info.epoch;
+    info.lineage = load_acquire(header.identity.lineage);
     // What a writer's medium did is kept in the header: this process may live in another environment.
     const std::uint32_t medium = load_relaxed(header.identity.medium_flags);
     if (const auto kept = format::kept_in(medium, format::medium_granularity_mask, format::medium_granularity_shift)) {

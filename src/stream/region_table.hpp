@@ -8,7 +8,6 @@
 #include <pmemstream/types.hpp>
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <vector>
 
@@ -50,41 +49,24 @@ private:
 /// no writer has opened yet). Words that are read between two equal answers are those of a clean stream.
 [[nodiscard]] std::uint64_t clean_epoch(const format::shared_header& header) noexcept;
 
+/// The error of a handle whose region is no more.
+[[nodiscard]] tl::unexpected<error> gone_region(const stream_file& file, region where);
+
 /// The region a handle names. Errors: region_gone, corrupt.
 [[nodiscard]] result<region_info> describe_region(const stream_file& file, const region_table& table, region where);
+
+/// What a region was allocated with. Errors: region_gone, corrupt, unsupported_format.
+[[nodiscard]] result<region_attributes> describe_attributes(const stream_file& file, const region_table& table,
+                                                            region where);
 
 /// All regions in order of allocation. Errors: corrupt.
 [[nodiscard]] result<std::vector<region_info>> list_regions(const stream_file& file, const region_table& table);
 
-/// The live region of that name. Errors: not_found, corrupt (not found, and a damaged slot may be the one).
+/// The live region of that name, of a log the newest. Errors: not_found, corrupt (not found, and a damaged slot may be the one).
 [[nodiscard]] result<region> find_region(const stream_file& file, const region_table& table, std::string_view name);
 
 /// How messages call a region: by its name, where that can be printed as it is, and its slot.
 [[nodiscard]] std::string region_text(const format::slot_cold& cold, std::uint32_t index);
-
-/// What of the file is taken, by offset. Errors: corrupt where two overlap.
-class free_space {
-public:
-    free_space(std::uint64_t begin, std::uint64_t end);
-    /// False if any of it is taken already.
-    [[nodiscard]] bool take(std::uint64_t offset, std::uint64_t bytes);
-    /// The first run that is long enough.
-    [[nodiscard]] std::optional<std::uint64_t> find(std::uint64_t bytes) const;
-    void give_back(std::uint64_t offset, std::uint64_t bytes);
-
-    [[nodiscard]] const std::map<std::uint64_t, std::uint64_t>& runs() const noexcept { return runs_; }
-    [[nodiscard]] std::uint64_t free_bytes() const noexcept;
-    [[nodiscard]] std::uint64_t largest_bytes() const noexcept;
-
-private:
-    std::map<std::uint64_t, std::uint64_t> runs_;  // offset -> bytes, never adjacent
-};
-
-/// Free is what no slot and no table segment covers. Errors: corrupt.
-[[nodiscard]] result<free_space> compute_free_space(const stream_file& file, const region_table& table);
-
-/// Every byte of the file and what it is used for, in order of offset. Errors: corrupt.
-[[nodiscard]] result<std::vector<extent_info>> list_extents(const stream_file& file, const region_table& table);
 
 /// What was checked at open and never changes.
 [[nodiscard]] stream_info describe_superblock(const stream_file& file);

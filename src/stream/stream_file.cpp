@@ -3,6 +3,7 @@
 #include "src/base/failure.hpp"
 #include "src/base/fault_state.hpp"
 #include "src/base/mapped.hpp"
+#include "src/format/features.hpp"
 #include "src/format/validate.hpp"
 
 #include <fcntl.h>
@@ -79,17 +80,19 @@ result<std::shared_ptr<stream_file>> stream_file::open(const std::filesystem::pa
     if (!checked)
         return tl::unexpected(std::move(checked.error()));
     self->superblock_ = *checked;
-    if (write && checked->read_compatible_flags != 0)
-        return failure(
-            errc::unsupported_format,
-            "{}: unknown flags {:#x} in the superblock (offset {}): this library may read the stream, not write it",
-            name, checked->read_compatible_flags, offsetof(format::superblock, read_compatible_flags));
-    format::identity_line identity{};
-    if (::pread(self->fd(), &identity, sizeof identity, format::header_offset) != static_cast<ssize_t>(sizeof identity))
+    format::shared_header header{};
+    if (::pread(self->fd(), &header, sizeof header, format::header_offset) != static_cast<ssize_t>(sizeof header))
         return system_failure(errno, "{}: reading the header", name);
-    if (auto fine = format::check_epochs(identity, name); !fine)
+    // [P24] What the stream needs of a program is known before anything else in it is looked at. Pairs with [P23] in
+    //       opening.cpp.
+    const auto features = format::read_features(header.features, name);
+    if (!features)
+        return tl::unexpected(features.error());
+    if (auto fine = format::check_features(*features, write, name); !fine)
         return tl::unexpected(std::move(fine.error()));
-    auto stream_bytes = format::check_stream_bytes(identity.stream_bytes, self->superblock_, file_bytes, name);
+    if (auto fine = format::check_epochs(header.identity, name); !fine)
+        return tl::unexpected(std::move(fine.error()));
+    auto stream_bytes = format::check_stream_bytes(header.features.stream_bytes, self->superblock_, file_bytes, name);
     if (!stream_bytes)
         return tl::unexpected(std::move(stream_bytes.error()));
 

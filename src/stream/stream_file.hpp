@@ -11,6 +11,7 @@
 #include <pmemstream/types.hpp>
 
 #include <sys/types.h>
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -54,6 +55,8 @@ public:
     [[nodiscard]] std::uint64_t epoch() const noexcept {
         return format::epoch_of(base::load_acquire(header().identity.epoch));
     }
+    /// No entry in the file is of a later writer: what a damaged header says is bounded.
+    [[nodiscard]] std::uint64_t newest_possible_epoch() const noexcept { return std::min(epoch(), format::epoch_max); }
     [[nodiscard]] std::byte* bytes_at(std::uint64_t offset) const noexcept { return mapping_->data() + offset; }
     /// The struct at an offset that was checked before.
     template <class T>

@@ -346,7 +346,7 @@ result<sequence> writer::impl::finish(region where, std::uint64_t number, core::
         if (!filler)
             newest = hot.next_sequence++;
         write_header(hot.base + next.offset, next.payload_bytes, next.payload_crc_state, epoch,
-                     (filler ? entry_meta::filler_bit : newest) | hot.epoch_bits, next.offset);
+                     (filler ? entry_meta::system(format::system_type::filler) : newest) | hot.epoch_bits, next.offset);
         end = next.offset + format::entry_bytes(next.payload_bytes);
         ++ring.first;
     }

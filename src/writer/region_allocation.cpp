@@ -7,6 +7,7 @@
 #include "src/format/entry.hpp"
 #include "src/format/validate.hpp"
 #include "src/recovery/recovery.hpp"
+#include "src/stream/region_life.hpp"
 #include "src/writer/writer_impl.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
@@ -64,7 +65,25 @@ void writer::impl::open_region(std::uint32_t index) {
     use_regions();
 }
 
-result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view name) {
+result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view name,
+                                      const region_attributes& attributes) {
+    core::region_birth birth{.generation = next_generation,
+                             .first_sequence = hot.next_sequence,
+                             .epoch = epoch,
+                             .head = {.log_id = 0,
+                                      .predecessor_generation = 0,
+                                      .place = 0,
+                                      .name = std::string(name),
+                                      .attributes = core::from_public(attributes)}};
+    for (auto value = attributes.values.begin(); value != attributes.values.end(); ++value)
+        if (value->first.empty() || std::any_of(attributes.values.begin(), value,
+                                                [&](const auto& earlier) { return earlier.first == value->first; }))
+            return failure(errc::invalid_argument, "{}: an attribute of a region has no key, or another's: \"{}\"",
+                           file->name(), value->first);
+    const auto overhead = core::overhead_bytes(birth.head);
+    if (!overhead)
+        return failure(errc::too_large, "{}: name and attributes of a region take more than {} bytes", file->name(),
+                       region_attributes_bytes_max);
     if (name.size() > region_name_bytes_max || name.find('\0') != std::string_view::npos)
         return failure(errc::invalid_argument, "{}: a region's name has at most {} bytes and no NUL", file->name(),
                        region_name_bytes_max);
@@ -74,8 +93,8 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
         return failure(errc::too_small, "{}: a region of {} bytes; an empty entry takes {}", file->name(), size_bytes,
                        sizeof(format::entry_header));
     const std::uint64_t block_bytes = file->superblock().block_bytes;
-    const auto with_header = base::checked_add(size_bytes, sizeof(format::extent_header));
-    const auto extent_bytes = with_header ? base::checked_round_up(*with_header, block_bytes) : std::nullopt;
+    const auto needed = base::checked_add(size_bytes, *overhead);
+    const auto extent_bytes = needed ? base::checked_round_up(*needed, block_bytes) : std::nullopt;
     if (!extent_bytes || *extent_bytes > file->stream_bytes())
         return failure(errc::too_large, "{}: a region of {} bytes in a stream of {}", file->name(), size_bytes,
                        file->stream_bytes());
@@ -96,14 +115,12 @@ result<region> writer::impl::allocate(std::uint64_t size_bytes, std::string_view
     auto& cold = slot.cold;
     store_relaxed(cold.extent_offset, *place);
     store_relaxed(cold.extent_bytes, *extent_bytes);
-    store_relaxed(cold.chain_id, std::uint64_t{0});
-    store_relaxed(cold.chain_place, 0u);
+    store_relaxed(cold.place, 0u);
     store_relaxed(cold.flags, 0u);
     for (std::size_t i = 0; i < cold.name.size(); ++i)
         store_relaxed(cold.name[i], i < name.size() ? name[i] : '\0');
     const std::uint64_t generation = next_generation++;
-    auto done = note_medium(
-        core::bring_to_life(*file, slot, generation, hot.next_sequence, epoch, base::kill_point::allocate_prepared));
+    auto done = note_medium(core::bring_to_life(*file, slot, birth, base::kill_point::allocate_prepared));
     // Whether or not the state word became durable: in this process it says "live".
     if (format::state_of(load_relaxed(cold.state)) == format::slot_state::live) {
         (void)space->take(*place, *extent_bytes);
@@ -134,7 +151,8 @@ result<std::uint32_t> writer::impl::free_slot() {
 }
 
 result<void> writer::impl::add_segment() {
-    constexpr std::uint64_t slots_wanted = 64;
+    // As many again as there are: so few segments hold many slots, and a small stream gives little away.
+    const std::uint64_t slots_wanted = std::clamp<std::uint64_t>(table.slots(), 16, 1024);
     const std::uint64_t bytes = base::round_up(
         sizeof(format::segment_header) + slots_wanted * sizeof(format::region_slot), file->superblock().block_bytes);
     const std::uint64_t slots =
@@ -232,6 +250,7 @@ result<void> writer::impl::free(region where, bool force) {
     //      fences of [V6] in cursor.hpp and [V7] in step.hpp, which read the bytes first and the state word then.
     //      Without it: a reader takes bytes of a later use for the entry.
     store_release(slot.cold.state, format::state_word(where.generation(), format::slot_state::free));
+    core::note_table_change(*file);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     ring_sleepers(where.index());  // whoever waits for the next entry learns that there is none
     const bool skipped = base::mutated(base::mutant::state_not_durable);
@@ -255,18 +274,26 @@ result<region> writer::impl::clear(region where, bool force) {
     if (auto done = flusher->persist_sequence(); !done)  // as [P19]
         return tl::unexpected(std::move(done.error()));
     auto& slot = table.slot(where.index());
+    const auto head = core::read_head(*file, slot.cold, where.index());
+    if (!head)
+        return tl::unexpected(head.error());
     const std::uint64_t generation = next_generation++;
     opened->state = 0;
     // As [V5] for readers; and for recovery, which finishes what the word says was begun.
     store_release(slot.cold.state, format::state_word(generation, format::slot_state::clearing));
+    core::note_table_change(*file);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     ring_sleepers(where.index());
     if (auto done = note_medium(file->persist(slot.cold)); !done)
         return tl::unexpected(std::move(done.error()));
     base::die_at(base::kill_point::clear_marked);
-    if (auto done = note_medium(
-            core::bring_to_life(*file, slot, generation, hot.next_sequence, epoch, base::kill_point::clear_emptied));
-        !done)
+    // A cleared region is a new log, of the same name and attributes.
+    core::region_birth birth{.generation = generation, .first_sequence = hot.next_sequence, .epoch = epoch, .head = {}};
+    if (*head) {
+        birth.head.name = (*head)->name;
+        birth.head.attributes = (*head)->attributes;
+    }
+    if (auto done = note_medium(core::bring_to_life(*file, slot, birth, base::kill_point::clear_emptied)); !done)
         return tl::unexpected(std::move(done.error()));
     open_region(where.index());
     return region(where.index(), generation);

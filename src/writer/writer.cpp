@@ -5,6 +5,7 @@
 #include "src/base/mapped.hpp"
 #include "src/base/mutant.hpp"
 #include "src/format/entry.hpp"
+#include "src/recovery/opening.hpp"
 #include "src/recovery/recovery.hpp"
 #include "src/writer/writer_impl.hpp"
 
@@ -139,13 +140,20 @@ result<void> writer::impl::take_over(core::last_writer last) {
     if (!recovered)
         return tl::unexpected(std::move(recovered.error()));
     report = recovered->report;
+    if (auto done = core::raise_features(*file); !done)
+        return done;
 
     // [P13] The new epoch is durable before the first entry that carries it. Pairs with [P14] in scan.cpp.
     //       Without it: after power loss the entries of this writer seem to come from the future and are cut.
-    epoch = file->epoch() + (last.same_file ? 1 : core::foreign_epochs);
+    const std::uint64_t epoch_before = file->epoch();
+    epoch = epoch_before + (last.same_file ? 1 : core::foreign_epochs);
+    core::begin_table_changes(*file, epoch);
     store_release(identity.epoch, format::epoch_word(epoch));
     if (!last.same_file && !base::mutated(base::mutant::epoch_not_durable))
         if (auto done = file->persist(identity); !done)
+            return done;
+    if (!last.same_file)
+        if (auto done = core::begin_lineage_change(*file, epoch_before); !done)
             return done;
     base::die_at(base::kill_point::open_epoch_stored);
     // [P11] Recovered offsets are durable before boot id and file say that they are this boot's and this file's. Pairs
@@ -166,6 +174,8 @@ result<void> writer::impl::take_over(core::last_writer last) {
     if (!base::mutated(base::mutant::epoch_not_durable))
         if (auto done = file->persist(identity); !done)
             return done;
+    if (auto done = core::end_lineage_change(*file); !done)
+        return done;
     base::die_at(base::kill_point::open_done);
     hot.base = file->bytes_at(0);
     hot.fault_state = fault_state;
@@ -273,8 +283,12 @@ stream_info writer::info() const {
     return core::describe_stream(*impl_->file, impl_->table);
 }
 
-result<region> writer::allocate(std::uint64_t size_bytes, std::string_view name) {
-    return impl_->ask([&] { return impl_->allocate(size_bytes, name); });
+result<region> writer::allocate(std::uint64_t size_bytes, std::string_view name, const region_attributes& attributes) {
+    return impl_->ask([&] { return impl_->allocate(size_bytes, name, attributes); });
+}
+
+result<region_attributes> writer::attributes(region where) const {
+    return impl_->ask([&] { return core::describe_attributes(*impl_->file, impl_->table, where); });
 }
 
 result<void> writer::free(region where, bool force) {

@@ -8,6 +8,7 @@
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
 #include "src/recovery/trust.hpp"
+#include "src/stream/free_space.hpp"
 #include "src/stream/region_table.hpp"
 #include "src/stream/stream_file.hpp"
 #include "src/writer/housekeeper.hpp"
@@ -99,7 +100,8 @@ struct writer::impl {
     // region_allocation.cpp
     void open_regions();
     void open_region(std::uint32_t index);
-    [[nodiscard]] result<region> allocate(std::uint64_t size_bytes, std::string_view name);
+    [[nodiscard]] result<region> allocate(std::uint64_t size_bytes, std::string_view name,
+                                          const region_attributes& attributes);
     [[nodiscard]] result<void> free(region where, bool force);
     [[nodiscard]] result<region> clear(region where, bool force);
     [[nodiscard]] result<std::uint32_t> free_slot();

@@ -66,8 +66,9 @@ public:
             std::memcmp(payload.data(), image_.data() + offset + 16, payload.size()) != 0)
             complain(seen, fmt::format("the entry at {} is not what the file holds there", offset));
         const auto seed = format::entry_crc_seed(uuid_, e.where().generation());
-        if (crc_checked && !format::crc_matches(image_.data() + offset, header.payload_bytes, header.meta, header.crc,
-                                                offset, seed, format::epoch_max))
+        const auto state = format::payload_crc_state(image_.data() + offset, header.payload_bytes, header.meta, seed);
+        if (crc_checked &&
+            format::matching_epoch(header, state, offset, format::epochs_of(header.meta, 0, format::epoch_max)) == 0)
             complain(seen, fmt::format("the entry at {} does not verify", offset));
         if (!e.valid())
             complain(seen, fmt::format("the entry at {} is not valid", offset));

@@ -1,4 +1,5 @@
 #include "tests/corrupt/lies.hpp"
+#include "tests/support/entry_crc.hpp"
 
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
@@ -188,9 +189,9 @@ void liar::lie_in_entry(std::span<std::byte> image, std::mt19937_64& random) con
     const auto seed = format::entry_crc_seed(get<format::superblock>(image, 0).uuid, generation);
     if (header.payload_bytes <= image.size() - where - sizeof header) {
         put(image, where, header);
-        header.crc = format::expected_crc(image.data() + where, header.payload_bytes,
-                                          format::epoch_of(get<format::shared_header>(image, 512).identity.epoch),
-                                          header.meta, where, seed);
+        header.crc = test::expected_crc(image.data() + where, header.payload_bytes,
+                                        format::epoch_of(get<format::shared_header>(image, 512).identity.epoch),
+                                        header.meta, where, seed);
     }
     put(image, where, header);
 }
@@ -259,7 +260,7 @@ void liar::lie_in_superblock(std::span<std::byte> image, std::mt19937_64& random
             block.slot_bytes = static_cast<std::uint32_t>(value(random));
             break;
         case 6:
-            block.incompatible_flags = random() % 2 << random() % 64;
+            block.stream_bytes_max = value(random);
             break;
         case 7:
             block.header_offset = value(random);
@@ -277,7 +278,10 @@ void liar::lie_in_superblock(std::span<std::byte> image, std::mt19937_64& random
 
 void liar::lie_in_header(std::span<std::byte> image, std::mt19937_64& random) const {
     auto header = get<format::shared_header>(image, format::header_offset);
-    switch (random() % 5) {
+    switch (random() % 6) {
+        case 5:
+            header.features.incompatible = random() % 2 == 0 ? value(random) : format::feature_word(random() & 0xff);
+            break;
         case 0:
             header.identity.epoch = format::epoch_word(value(random) & format::epoch_max);
             break;
@@ -286,7 +290,8 @@ void liar::lie_in_header(std::span<std::byte> image, std::mt19937_64& random) co
                 format::epoch_word(random() % 2 == 0 ? random() % 300 : value(random) & format::epoch_max);
             break;
         case 2:
-            header.identity.stream_bytes = value(random);
+            header.features.stream_bytes =
+                random() % 2 == 0 ? value(random) : format::size_word(value(random) & ((std::uint64_t{1} << 48) - 1));
             break;
         case 3:
             header.commit.sequence = header.persist.sequence = value(random);

@@ -77,7 +77,7 @@ private:
         std::uint64_t entry = add("extent_header", slot.cold.extent_offset, sizeof(format::extent_header));
         while (entry < slot.commit.commit_offset) {
             const auto header = at<format::entry_header>(image_, entry);
-            const bool filler = (header.meta & format::entry_meta::filler_bit) != 0;
+            const bool filler = !format::crc_covers_payload(header.meta);
             const std::uint64_t behind = entry + format::entry_bytes(header.payload_bytes);
             entry = add("entry_header", entry, sizeof header);
             entry = add(filler ? "filler payload" : "entry payload", entry, header.payload_bytes);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
 #include "src/recovery/trust.hpp"
 #include "tests/support/child.hpp"
@@ -52,10 +53,11 @@ struct dead_stream : small_stream {
     /// As after a restart of the machine: what is not persisted has to be scanned.
     void reboot() const { flip(file, boot_id + 5); }
 
-    /// Where entry `n` (from 0) of a region begins when all have payloads of 1 to 8 bytes.
+    /// Where entry `n` (from 0, behind the head) of a region begins when all have payloads of 1 to 8 bytes.
     [[nodiscard]] std::uint64_t entry_at(std::uint32_t index, std::uint64_t n) const {
-        return peek<std::uint64_t>(file, slot(index) + offsetof(format::slot_cold, extent_offset)) +
-               sizeof(format::extent_header) + 24 * n;
+        const std::uint64_t head = peek<std::uint64_t>(file, slot(index) + offsetof(format::slot_cold, extent_offset)) +
+                                   sizeof(format::extent_header);
+        return head + format::entry_bytes(peek<std::uint32_t>(file, head)) + 24 * n;
     }
 };
 

@@ -119,7 +119,10 @@ const std::vector<std::pair<std::string, std::function<void(const dead_stream&)>
     {"another boot", [](const dead_stream& s) { s.reboot(); }},
     {"another device", [](const dead_stream& s) { flip(s.file, s.identity + 32, std::byte{1}); }},
     {"another inode", [](const dead_stream& s) { flip(s.file, s.identity + 40, std::byte{1}); }},
-    {"an error of the medium", [](const dead_stream& s) { poke(s.file, s.identity + 72, format::medium_error_flag); }},
+    {"an error of the medium",
+     [](const dead_stream& s) {
+         poke(s.file, s.identity + offsetof(format::identity_line, medium_flags), format::medium_error_flag);
+     }},
     {"a copy", [](const dead_stream& s) {
          std::filesystem::copy_file(s.file, s.dir / "copy");
          std::filesystem::rename(s.dir / "copy", s.file);
@@ -143,7 +146,8 @@ TEST_CASE("anything else: the persisted offset is trusted, then what verifies be
             // What was found is persisted now.
             CHECK(to_uint(to->info().persisted) == 5);
             CHECK(must(to->describe(must(to->find("r")))).persisted_end == offset{stream.entry_at(0, 5)});
-            CHECK((peek<std::uint32_t>(stream.file, stream.identity + 72) & format::medium_error_flag) == 0);
+            CHECK((peek<std::uint32_t>(stream.file, stream.identity + offsetof(format::identity_line, medium_flags)) &
+                   format::medium_error_flag) == 0);
             CHECK(to_uint(must(to->append(must(to->find("r")), bytes_of("f")))) == 6);
         }
         CHECK(stream.write()->recovery().found == found::clean);

@@ -1,6 +1,7 @@
 #include "src/recovery/scan.hpp"
 #include "src/format/entry.hpp"
 #include "src/recovery/trust.hpp"
+#include "tests/support/entry_crc.hpp"
 #include "tests/support/test_payloads.hpp"
 
 #include <doctest/doctest.h>
@@ -67,7 +68,7 @@ struct region_bytes {
         const std::uint64_t meta = sequence | entry_meta::epoch_bits(of_epoch) | flags;
         std::memcpy(bytes.data() + at + 16, payload.data(), payload.size());
         const auto length = static_cast<std::uint32_t>(payload.size());
-        const auto crc = format::expected_crc(bytes.data() + at, length, of_epoch, meta, offset + at, seed);
+        const auto crc = test::expected_crc(bytes.data() + at, length, of_epoch, meta, offset + at, seed);
         const format::entry_header header{length, crc, meta};
         std::memcpy(bytes.data() + at, &header, sizeof header);
         return *this;
@@ -75,7 +76,7 @@ struct region_bytes {
     region_bytes& batch_member(std::string_view payload, std::uint64_t sequence) {
         return add(payload, sequence, 10, entry_meta::more_bit);
     }
-    region_bytes& filler(std::string_view left) { return add(left, 0, 10, entry_meta::filler_bit); }
+    region_bytes& filler(std::string_view left) { return add(left, 0, 10, entry_meta::system_bit); }
     region_bytes& never_written(std::size_t count) {
         bytes.resize(bytes.size() + count);
         return *this;
@@ -206,17 +207,24 @@ TEST_CASE("a filler is walked over, counts as nothing and takes no sequence") {
     // Its payload is whatever was left there, its header is not.
     check(region_bytes().filler("left").add("a", 101).put(16, 'X').scanned(), 48, 101, 1, false);
     check(region_bytes().filler("left").add("a", 101).put(4, 1u).scanned(), 0, 100, 0, true, true);
-    // One with a sequence, one that claims to be part of a batch, one inside a batch.
-    check(region_bytes().add("x", 101, 10, entry_meta::filler_bit).scanned(), 0, 100, 0, true);
-    check(region_bytes().add("x", 0, 10, entry_meta::filler_bit | entry_meta::more_bit).scanned(), 0, 100, 0, true);
+    // One of a type that nobody knows is kept; not one that claims to be part of a batch, or one inside a batch.
+    check(region_bytes().add("x", 101, 10, entry_meta::system(format::system_type{9})).scanned(), 24, 100, 0, false);
+    check(region_bytes().add("x", 0, 10, entry_meta::system_bit | entry_meta::more_bit).scanned(), 0, 100, 0, true);
     check(region_bytes().batch_member("a", 101).filler("x").add("b", 102).scanned(), 0, 100, 0, true, true);
     // Of another epoch.
-    check(region_bytes().add("x", 0, 11, entry_meta::filler_bit).scanned(), 0, 100, 0, true);
+    check(region_bytes().add("x", 0, 11, entry_meta::system_bit).scanned(), 0, 100, 0, true);
 }
 
 TEST_CASE("reserved bits are of a later format, or damage") {
-    for (const unsigned bit : {62, 63})
-        check(region_bytes().add("a", 101).add("b", 102, 10, std::uint64_t{1} << bit).scanned(), 24, 101, 1, true);
+    for (const unsigned bit : {62, 63}) {
+        const auto found = region_bytes().add("a", 101).add("b", 102, 10, std::uint64_t{1} << bit).scanned();
+        check(found, 24, 101, 1, true);
+        CHECK(found.unsupported == region_bytes().add("a", 101).scanned().end);
+        const auto damaged =
+            region_bytes().add("a", 101).add("b", 102, 10, std::uint64_t{1} << bit).put(28, 1u).scanned();
+        check(damaged, 24, 101, 1, true);
+        CHECK(!damaged.unsupported);
+    }
 }
 
 TEST_CASE("entries of an earlier generation, of another stream or from another place never pass") {

@@ -8,14 +8,13 @@
 #include <pmemstream/writer.hpp>
 
 #include <doctest/doctest.h>
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 
-// Who may do what with a stream of a later library: docs/format.md, "Versions and flags".
+// Who may do what with a stream of a later version of the format; features and flags are tests/verify/evolution_test.cpp's.
 using namespace pmemstream;
 using namespace pmemstream::test;
 
@@ -49,41 +48,10 @@ errc code_of_writer(const std::filesystem::path& file) {
     return opened.error().code();
 }
 
-constexpr std::array<std::uint64_t, 3> flags{1, std::uint64_t{1} << 31, std::uint64_t{1} << 63};
-
 }  // namespace
 
-TEST_CASE("an unknown compatible flag hinders nobody") {
+TEST_CASE("an unknown version keeps everybody out") {
     const temp_dir dir;
-    for (const std::uint64_t flag : flags) {
-        const auto file =
-            changed_stream(dir, std::to_string(flag), [&](format::superblock& b) { b.compatible_flags = flag; });
-        CHECK(dump_merged(file).entries.size() == 2);
-        CHECK(writer::open(file, {.control_mode = {}, .without_control = true}));
-    }
-}
-
-TEST_CASE("an unknown read-compatible flag lets readers read and keeps writers out") {
-    const temp_dir dir;
-    for (const std::uint64_t flag : flags) {
-        const auto file =
-            changed_stream(dir, std::to_string(flag), [&](format::superblock& b) { b.read_compatible_flags = flag; });
-        CHECK(dump_merged(file).whole());
-        CHECK(dump_merged(file).entries.size() == 2);
-        CHECK(code_of_writer(file) == errc::unsupported_format);
-    }
-}
-
-TEST_CASE("an unknown incompatible flag, or version, keeps everybody out") {
-    const temp_dir dir;
-    for (const std::uint64_t flag : flags) {
-        const auto file =
-            changed_stream(dir, std::to_string(flag), [&](format::superblock& b) { b.incompatible_flags = flag; });
-        const auto dump = dump_merged(file);
-        REQUIRE(dump.refused);
-        CHECK(dump.refused->code() == errc::unsupported_format);
-        CHECK(code_of_writer(file) == errc::unsupported_format);
-    }
     const auto file = changed_stream(dir, "version", [](format::superblock& b) { b.version = 2; });
     const auto dump = dump_merged(file);
     REQUIRE(dump.refused);

@@ -14,13 +14,17 @@ import struct
 import sys
 
 MAGIC_STREAM, MAGIC_SEGMENT, MAGIC_EXTENT = b"PEMSTRM\n", b"PEMSSEG\n", b"PEMSEXT\n"
-HEADER, FIRST_SEGMENT = 512, 1024
+HEADER, FIRST_SEGMENT = 4096, 4736
+COMMIT_LINE, PERSIST_LINE, FEATURE_LINE = 128, 256, 512  # in the header
 FREE, LIVE, CLEARING = 0x00, 0x35, 0xCA
 LINK_TAG, LINK_MASK = 0x2B, 0x3F
 SLOT_BYTES, SEGMENT_HEADER_BYTES, EXTENT_HEADER_BYTES = 384, 128, 64
 EPOCH_MAX = (1 << 24) - 1
 SEQUENCE_MAX = (1 << 52) - 1
-FILLER, MORE, RESERVED = 1 << 60, 1 << 61, 3 << 62
+SYSTEM, MORE, RESERVED = 1 << 60, 1 << 61, 3 << 62
+FILLER, HEAD, TIME, MARK, LOST = range(5)  # types of system entries
+HEADLESS, REQUIRED_FLAGS = 2, 0xFFFF0000
+HEAD_TEXT_MAX = 16384
 
 
 class not_a_stream(Exception):
@@ -65,6 +69,7 @@ class stream:
         self.taken = []  # (begin, end, what) of extents and further segments
         self.follow_segments()
         self.regions = []
+        self.refused = []  # regions of a later version
         for number, offset in enumerate(self.slots):
             self.check_slot(number, offset)
         self.regions.sort(key=lambda region: region["generation"])
@@ -87,14 +92,13 @@ class stream:
             raise damaged(f"unsupported format version {version}")
         if not crc_fits:
             raise damaged("superblock: wrong CRC")
-        _, _, incompatible, self.block, self.initial_bytes = self.at("QQQQQ", 16)
-        self.first_slots, slot_bytes = self.at("II", 56)
-        self.uuid = image[64:80]
-        _, header, table, self.data = self.at("QQQQ", 80)
-        if incompatible:
-            raise damaged(f"unsupported: incompatible flags {incompatible:#x}")
+        self.block, self.initial_bytes, self.bytes_max = self.at("QQQ", 16)
+        self.first_slots, slot_bytes = self.at("II", 40)
+        self.uuid = image[48:64]
+        _, header, table, self.data = self.at("QQQQ", 64)
         block_fits = 64 <= self.block <= 1 << 30 and self.block & (self.block - 1) == 0
-        if not (struct_bytes == 256 and slot_bytes == SLOT_BYTES and block_fits and self.initial_bytes <= 1 << 56
+        if not (struct_bytes == 256 and slot_bytes == SLOT_BYTES and block_fits
+                and self.initial_bytes <= self.bytes_max <= 1 << 46
                 and header == HEADER and table == FIRST_SEGMENT and 1 <= self.first_slots <= 1 << 20
                 and self.data >= FIRST_SEGMENT + SEGMENT_HEADER_BYTES + self.first_slots * SLOT_BYTES
                 and self.data % self.block == 0 and self.data <= self.initial_bytes):
@@ -103,6 +107,13 @@ class stream:
             raise damaged(f"truncated: {len(image)} bytes are left of {self.initial_bytes}")
 
     def check_header(self):
+        for name, word in zip(("compatible", "read-compatible", "incompatible"),
+                              self.at("QQQ", HEADER + FEATURE_LINE)):
+            flags = word & 0xFFFFFFFF
+            if word != (flags and flags | crc32c(u64(flags)) << 32):
+                raise damaged(f"the header's word of {name} features is damaged: {word:#x}")
+            if name == "incompatible" and flags:
+                raise damaged(f"unsupported: incompatible features {flags:#x}")
         epoch, clean_epoch = self.at("QQ", HEADER)
         for name, word in ("epoch", epoch), ("clean epoch", clean_epoch):
             if word != (word & 0xFFFFFFFF and word & 0xFFFFFFFF | crc32c(u64(word & 0xFFFFFFFF)) << 32) \
@@ -112,13 +123,15 @@ class stream:
             raise damaged("the header's clean epoch is above its epoch")
         self.clean = epoch == clean_epoch
         self.epoch = epoch & 0xFFFFFFFF
-        self.bytes, = self.at("Q", HEADER + 48)
-        if not self.initial_bytes <= self.bytes <= 1 << 55 or self.bytes % self.block or self.bytes % 4096:
-            raise damaged(f"impossible size of the stream: {self.bytes}")
+        size_word, self.table_changes = self.at("QQ", HEADER + FEATURE_LINE + 24)
+        self.bytes = size_word & (1 << 48) - 1
+        if (size_word >> 48 != crc32c(u64(self.bytes)) & 0xFFFF or self.bytes % self.block
+                or not self.initial_bytes <= self.bytes <= self.bytes_max):
+            raise damaged(f"impossible size of the stream: {size_word:#x}")
         if self.bytes > len(self.image):
             raise damaged(f"truncated: {len(self.image)} bytes are left of {self.bytes}")
-        self.committed, = self.at("Q", HEADER + 128)
-        persisted, = self.at("Q", HEADER + 256)
+        self.committed, = self.at("Q", HEADER + COMMIT_LINE)
+        persisted, = self.at("Q", HEADER + PERSIST_LINE)
         if self.committed > SEQUENCE_MAX or (self.clean and self.committed != persisted):
             raise damaged(f"impossible sequences in the header: committed {self.committed}, persisted {persisted}")
 
@@ -145,40 +158,50 @@ class stream:
                 raise damaged(f"the link {link:#x} to table segment {index} leads nowhere")
 
     def check_slot(self, number, offset):
-        (state, extent, extent_bytes, first, created, chain, place, flags, place_crc, crc,
+        (state, extent, extent_bytes, first, created, log, place, flags, place_crc, crc,
          name) = self.at("QQQQQQIIII64s", offset)
         generation, state = state >> 8, state & 0xFF
         if state == FREE:
             return
         if state not in (LIVE, CLEARING):
             raise damaged(f"slot {number}: unknown state {state:#x}")
-        if place_crc != crc32c(struct.pack("<QQQII", extent, extent_bytes, chain, place, flags), name):
+        if place_crc != crc32c(struct.pack("<QQII", extent, extent_bytes, place, flags), name):
             raise damaged(f"slot {number}: wrong CRC of its place")
-        if state == LIVE and crc != crc32c(struct.pack("<QQQQ", generation, place_crc, first, created)):
+        if state == LIVE and crc != crc32c(struct.pack("<QQQQQ", generation, place_crc, first, created, log)):
             raise damaged(f"slot {number}: wrong CRC")
-        if flags:
-            raise damaged(f"slot {number}: unsupported flags {flags:#x}")
         if (extent < self.data or extent % self.block or extent_bytes % self.block or extent_bytes < 80
                 or extent + extent_bytes > self.bytes or name[63] != 0):
             raise damaged(f"slot {number}: impossible extent: {extent_bytes} bytes at {extent}")
         self.taken.append((extent, extent + extent_bytes, f"the extent of slot {number}"))
         if state == CLEARING:
             return
+        if not 1 <= log <= generation or (place == 0) != (log == generation):
+            raise damaged(f"slot {number}: impossible place {place} in log {log}")
         magic, uuid, *told, extent_flags, extent_crc = self.at("8s16sQQQQII", extent)
         if (magic != MAGIC_EXTENT or uuid != self.uuid or told != [generation, extent_bytes, first, extent]
-                or extent_flags or extent_crc != crc32c(self.image[extent:extent + 60])):
+                or extent_flags != flags or extent_crc != crc32c(self.image[extent:extent + 60])):
             raise damaged(f"slot {number}: damaged extent header at {extent}")
+        if flags & REQUIRED_FLAGS:
+            self.refused.append(f"slot {number}: unsupported flags {flags:#x}")
+            return
         persisted_word, persisted_sequence = self.at("QQ", offset + 256)
+        persisted_mark, = self.at("Q", offset + 256 + 24)
         persisted, persisted_epoch = persisted_word & (1 << 56) - 1, persisted_word >> 56
         committed, committed_sequence = self.at("QQ", offset + 128)
+        mark, successor, index_word = self.at("QQQ", offset + 128 + 24)
+        index = index_word & (1 << 52) - 1
+        if index_word == 0 or index_word >> 52 != crc32c(u64(index)) & 0xFFF:
+            index = None
         begin = extent + EXTENT_HEADER_BYTES
         if not begin <= persisted <= committed <= extent + extent_bytes or persisted % 8 or committed % 8:
             raise damaged(f"slot {number}: impossible offsets: committed {committed}, persisted {persisted}")
-        if self.clean and ((persisted, persisted_sequence) != (committed, committed_sequence)
+        if self.clean and ((persisted, persisted_sequence, persisted_mark) != (committed, committed_sequence, mark)
                            or persisted_epoch != self.epoch & 0xFF):
             raise damaged(f"slot {number}: closed cleanly, yet commit and persist line differ")
         self.regions.append({"name": name.split(b"\0")[0].decode(errors="replace"), "slot": number, "first": first,
-                             "generation": generation, "begin": begin, "end": committed})
+                             "generation": generation, "begin": begin, "end": committed, "index": index, "log": log,
+                             "place": place, "raw name": name.split(b"\0")[0], "headless": bool(flags & HEADLESS),
+                             "successor": (successor & (1 << 20) - 1, successor >> 20) if successor else None})
 
     def check_overlaps(self):
         self.taken.sort()
@@ -186,9 +209,50 @@ class stream:
             if behind[0] < before[1]:
                 raise damaged(f"{behind[2]} lies over {before[2]}")
 
+    def check_head(self, region, offset, payload):
+        """The first entry says what the slot does, and more."""
+        def fail(why):
+            raise damaged(f"slot {region['slot']}: head at {offset}: {why}")
+        if len(payload) < 32:
+            fail("too short")
+        log, predecessor, place, name_bytes, count, attributes_bytes, text_crc = struct.unpack_from("<QQIHHII", payload)
+        text = payload[32:]
+        if len(text) != name_bytes + attributes_bytes or len(text) > HEAD_TEXT_MAX or text_crc != crc32c(text):
+            fail("wrong sizes or CRC")
+        if (log, place, text[:name_bytes]) != (region["log"], region["place"], region["raw name"]):
+            fail("not that of the slot")
+        if (place == 0) != (predecessor == 0):
+            fail(f"place {place} behind generation {predecessor}")
+        region["attributes"], at = [], name_bytes
+        for _ in range(count):
+            if at + 8 > len(text):
+                fail("an attribute is cut off")
+            kind, key_bytes, value_bytes = struct.unpack_from("<HHI", text, at)
+            at += 8
+            region["attributes"].append((kind, text[at:at + key_bytes], text[at + key_bytes:at + key_bytes + value_bytes]))
+            at += key_bytes + value_bytes
+        if at != len(text):
+            fail("the attributes do not end where they should")
+
+    def check_mark(self, region, offset, payload, marks, sequence, index):
+        """A mark agrees with the one before it and with the entries between."""
+        def fail(why):
+            raise damaged(f"slot {region['slot']}: mark at {offset}: {why}")
+        if len(payload) != 56:
+            fail("wrong size")
+        time, _clock, said_index, next_sequence, epoch, previous, jump = struct.unpack("<7Q", payload)
+        if epoch > self.epoch or next_sequence <= sequence:
+            fail(f"impossible epoch {epoch} or sequence {next_sequence} after {sequence}")
+        if index is not None and said_index != index:
+            fail(f"index {said_index}, not {index}")
+        if marks and time < marks[-1][1]:
+            fail("its time is before that of the mark before")
+        marks.append((offset, time))
+        return said_index, next_sequence
+
     def entries(self, region):
-        """(sequence, offset, payload) of a region, until its end or its damage."""
-        offset, previous = region["begin"], region["first"] - 1
+        """(sequence, offset, payload, index) of a region, until its end or its damage."""
+        offset, previous, index, marks, least = region["begin"], region["first"] - 1, region["index"], [], 0
         seed = self.uuid + u64(region["generation"])
         while offset < region["end"]:
             def fail(why):
@@ -197,25 +261,37 @@ class stream:
                 fail("no room for a header")
             payload_bytes, crc, meta = self.at("IIQ", offset)
             end = offset + 16 + (payload_bytes + 7) // 8 * 8
-            sequence, filler = meta & SEQUENCE_MAX, bool(meta & FILLER)
+            sequence, system = meta & SEQUENCE_MAX, bool(meta & SYSTEM)
+            kind, argument = sequence >> 44, sequence & (1 << 44) - 1
             if end > region["end"]:
                 fail("reaches beyond the commit offset")
-            if meta & RESERVED:
-                fail("reserved bits are set")
-            if filler and (sequence or meta & MORE):
-                fail("a filler with a sequence or more to come")
-            if not filler and sequence <= previous:
+            if system and meta & MORE and not meta & RESERVED:
+                fail("a system entry with more to come")
+            if not system and sequence <= previous and not meta & RESERVED:
                 fail(f"sequence {sequence} after {previous}")
             payload = self.image[offset + 16:offset + 16 + payload_bytes]
             # Of the writer's epoch the header holds eight bits and the CRC the others: one of these must fit.
-            covered = crc32c(seed, b"" if filler else payload)
+            covered = crc32c(seed, b"" if system and kind in (FILLER, LOST) else payload)
             newest = self.epoch - (self.epoch - (meta >> 52)) % 256
             if not any(crc == crc32c(u64(payload_bytes | epoch >> 8 << 32), u64(meta), u64(offset), before=covered)
                        for epoch in range(newest, -1, -256)):
-                fail("wrong CRC")
-            if not filler:
+                fail("reserved bits are set" if meta & RESERVED else "wrong CRC")
+            if meta & RESERVED:
+                fail("unsupported: of a later version of the format")
+            if offset == region["begin"] and not region["headless"]:
+                if not system or kind != HEAD:
+                    fail("the region does not begin with a head")
+                self.check_head(region, offset, payload)
+            if system and kind == MARK:
+                index, least = self.check_mark(region, offset, payload, marks, previous, index)
+            elif system and kind == LOST and index is not None:
+                index += argument
+            elif not system:
+                if sequence < least:
+                    fail(f"sequence {sequence}, which the mark before says is at least {least}")
                 previous = sequence
-                yield sequence, offset, payload
+                yield sequence, offset, payload, index
+                index = None if index is None else index + 1
             offset = end
 
     def region_order(self):
@@ -253,10 +329,12 @@ def main(arguments):
     try:
         with open(path, "rb") as file:
             read = stream(file.read())
-        for region, (sequence, offset, payload) in read.region_order() if order == "region" else read.merged_order():
+        for region, (sequence, offset, payload, _) in read.region_order() if order == "region" else read.merged_order():
             print(json.dumps({"region": region["name"], "slot": region["slot"], "generation": region["generation"],
                               "sequence": sequence, "offset": offset,
                               "payload": base64.b64encode(payload).decode()}))
+        if read.refused:
+            raise damaged("; ".join(read.refused))
     except not_a_stream as why:
         print(f"{path}: not a stream: {why}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 #include "src/base/crc32c.hpp"
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
+#include "src/format/system_entry.hpp"
 
 #include <pmemstream/types.hpp>
 
@@ -26,11 +27,9 @@ void print_header_structs() {
     FIELD(superblock, magic);
     FIELD(superblock, version);
     FIELD(superblock, struct_bytes);
-    FIELD(superblock, compatible_flags);
-    FIELD(superblock, read_compatible_flags);
-    FIELD(superblock, incompatible_flags);
     FIELD(superblock, block_bytes);
     FIELD(superblock, initial_stream_bytes);
+    FIELD(superblock, stream_bytes_max);
     FIELD(superblock, first_segment_slots);
     FIELD(superblock, slot_bytes);
     FIELD(superblock, uuid);
@@ -45,19 +44,21 @@ void print_header_structs() {
     FIELD(shared_header, commit);
     FIELD(shared_header, persist);
     FIELD(shared_header, wake);
+    FIELD(shared_header, features);
     STRUCT(identity_line);
     FIELD(identity_line, epoch);
     FIELD(identity_line, clean_epoch);
     FIELD(identity_line, boot_id);
     FIELD(identity_line, st_dev);
     FIELD(identity_line, st_ino);
-    FIELD(identity_line, stream_bytes);
     FIELD(identity_line, control_nonce);
     FIELD(identity_line, writer_pid);
     FIELD(identity_line, barrier_mode);
     FIELD(identity_line, medium_flags);
-    FIELD(identity_line, reserved0);
+    FIELD(identity_line, lineage_pending);
     FIELD(identity_line, lineage);
+    FIELD(identity_line, previous_lineage);
+    FIELD(identity_line, previous_epoch);
     FIELD(identity_line, reserved);
     STRUCT(stream_commit_line);
     FIELD(stream_commit_line, sequence);
@@ -69,6 +70,13 @@ void print_header_structs() {
     FIELD(stream_wake_line, committed);
     FIELD(stream_wake_line, persisted);
     FIELD(stream_wake_line, reserved);
+    STRUCT(feature_line);
+    FIELD(feature_line, compatible);
+    FIELD(feature_line, read_compatible);
+    FIELD(feature_line, incompatible);
+    FIELD(feature_line, stream_bytes);
+    FIELD(feature_line, table_changes);
+    FIELD(feature_line, reserved);
 }
 
 void print_table_structs() {
@@ -91,8 +99,8 @@ void print_table_structs() {
     FIELD(slot_cold, extent_bytes);
     FIELD(slot_cold, first_sequence);
     FIELD(slot_cold, creation_ns);
-    FIELD(slot_cold, chain_id);
-    FIELD(slot_cold, chain_place);
+    FIELD(slot_cold, log_id);
+    FIELD(slot_cold, place);
     FIELD(slot_cold, flags);
     FIELD(slot_cold, place_crc);
     FIELD(slot_cold, crc);
@@ -102,12 +110,16 @@ void print_table_structs() {
     FIELD(slot_commit_line, sequence);
     FIELD(slot_commit_line, wake);
     FIELD(slot_commit_line, reserved0);
+    FIELD(slot_commit_line, mark_offset);
+    FIELD(slot_commit_line, successor);
+    FIELD(slot_commit_line, first_index);
     FIELD(slot_commit_line, reserved);
     STRUCT(slot_persist_line);
     FIELD(slot_persist_line, persisted);
     FIELD(slot_persist_line, sequence);
     FIELD(slot_persist_line, wake);
     FIELD(slot_persist_line, reserved0);
+    FIELD(slot_persist_line, mark_offset);
     FIELD(slot_persist_line, reserved);
 }
 
@@ -125,6 +137,26 @@ void print_data_structs() {
     FIELD(entry_header, payload_bytes);
     FIELD(entry_header, crc);
     FIELD(entry_header, meta);
+    STRUCT(head_payload);
+    FIELD(head_payload, log_id);
+    FIELD(head_payload, predecessor_generation);
+    FIELD(head_payload, place);
+    FIELD(head_payload, name_bytes);
+    FIELD(head_payload, attribute_count);
+    FIELD(head_payload, attributes_bytes);
+    FIELD(head_payload, text_crc);
+    STRUCT(attribute_header);
+    FIELD(attribute_header, kind);
+    FIELD(attribute_header, key_bytes);
+    FIELD(attribute_header, value_bytes);
+    STRUCT(mark_payload);
+    FIELD(mark_payload, time_us);
+    FIELD(mark_payload, clock_us);
+    FIELD(mark_payload, index);
+    FIELD(mark_payload, sequence);
+    FIELD(mark_payload, epoch);
+    FIELD(mark_payload, previous);
+    FIELD(mark_payload, jump);
 }
 
 void print_bits(std::string_view name, std::uint64_t mask) {
@@ -150,7 +182,7 @@ void print_constants() {
     CONSTANT("epoch_max", epoch_max);
     CONSTANT("sequence_max", sequence_max);
     CONSTANT("payload_bytes_max", payload_bytes_max);
-    CONSTANT("generation_max", generation_of(~std::uint64_t{0}));
+    CONSTANT("generation_max", generation_max);
     CONSTANT("medium_error_flag", medium_error_flag);
     CONSTANT("medium_forced_flag", medium_forced_flag);
     CONSTANT("medium_granularity_mask", medium_granularity_mask);
@@ -160,6 +192,18 @@ void print_constants() {
     CONSTANT("slot_state_free", slot_state::free);
     CONSTANT("slot_state_live", slot_state::live);
     CONSTANT("slot_state_clearing", slot_state::clearing);
+    CONSTANT("slot_flags_ignorable", slot_flags_ignorable);
+    CONSTANT("slot_flags_required", slot_flags_required);
+    CONSTANT("slot_flag_rolls", slot_flag_rolls);
+    CONSTANT("slot_flag_headless", slot_flag_headless);
+    CONSTANT("system_type_filler", system_type::filler);
+    CONSTANT("system_type_head", system_type::head);
+    CONSTANT("system_type_time", system_type::time);
+    CONSTANT("system_type_mark", system_type::mark);
+    CONSTANT("system_type_lost", system_type::lost);
+    CONSTANT("attribute_user", attribute_kind::user);
+    CONSTANT("attribute_content_type", attribute_kind::content_type);
+    CONSTANT("head_text_bytes_max", head_text_bytes_max);
     CONSTANT("segment_link_tag", segment_link_tag);
     CONSTANT("segment_link_mask", segment_link_mask);
 }
@@ -171,7 +215,7 @@ void print_test_vectors() {
     constexpr std::uint64_t offset = 8128;
     const std::uint32_t seed = entry_crc_seed(uuid, 7);
     const std::uint64_t meta = 3 | entry_meta::epoch_bits(2);
-    const std::uint64_t filler_meta = entry_meta::filler_bit | entry_meta::epoch_bits(2);
+    const std::uint64_t filler_meta = entry_meta::system(system_type::filler) | entry_meta::epoch_bits(2);
     constexpr std::string_view payload = "hello";
     fmt::print("vector crc32c 0x{:08X}\n", base::crc32c("123456789", 9));
     fmt::print("vector data_meta 0x{:016x}\n", meta);
@@ -189,7 +233,7 @@ int main() {
     print_data_structs();
     print_bits("sequence", entry_meta::sequence_mask);
     print_bits("epoch", entry_meta::epoch_bits(0xff));
-    print_bits("filler", entry_meta::filler_bit);
+    print_bits("system", entry_meta::system_bit);
     print_bits("more", entry_meta::more_bit);
     print_bits("reserved", entry_meta::reserved_mask);
     print_constants();

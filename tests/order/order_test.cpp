@@ -1,7 +1,8 @@
-// The labels V1 to V10, and P8, of docs/ordering.md, each at its worst moment: where one side stands between the two steps
+// The labels V1 to V12, and P8, of docs/ordering.md, each at its worst moment: where one side stands between the two steps
 // whose order the label fixes, the other side acts, in the same thread. The library must be right there. Then the two
 // steps change places (src/base/mutant.hpp), and the same must go wrong: what cannot fail proves nothing.
 #include "src/base/mutant.hpp"
+#include "src/format/features.hpp"
 #include "src/writer/housekeeper.hpp"
 #include "tests/durability/watched_medium.hpp"
 #include "tests/order/step_in.hpp"
@@ -248,6 +249,26 @@ complaint entry_whose_copy_is_seen_late() {
     return wrong;
 }
 
+/// The writer is a newer program's; the reader does not know the feature that it raises.
+complaint feature_that_is_raised_beside_a_cursor() {
+    const small_stream stream;
+    {
+        const auto before = stream.write();
+        (void)must(before->allocate(4096, "a"));
+    }
+    const auto from = stream.read();
+    auto cursor = must(from.follow(must(from.find("a"))));
+    (void)must(cursor.next());
+    format::known_features = format::raised_features = {.compatible = 0, .read_compatible = 0, .incompatible = 1};
+    const auto newer = stream.write();
+    (void)must(newer->append(must(newer->find("a")), payload_of(1)));
+    format::known_features = format::raised_features = {};
+    const auto got = cursor.next();
+    if (!got && got.error().code() == errc::unsupported_format)
+        return std::nullopt;
+    return got ? "an entry of a newer program is shown" : got.error().message();
+}
+
 struct label {
     std::string name;
     mutant swapped;
@@ -269,6 +290,7 @@ const std::vector<label> labels{
      [] { return entry_that_is_committed_while_the_stream_does_not_say_so(horizon::persisted); }},
     {"V9", mutant::persisted_word_before_entry, [] { return half_an_entry(horizon::persisted); }},
     {"V10", mutant::copy_not_fenced, entry_whose_copy_is_seen_late},
+    {"V12", mutant::features_not_looked_at_again, feature_that_is_raised_beside_a_cursor},
     {"P8", mutant::fields_before_state_word, slot_that_is_reused_while_it_is_read},
 };
 

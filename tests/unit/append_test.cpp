@@ -1,3 +1,4 @@
+#include "src/format/layout.hpp"
 #include "tests/support/file_image.hpp"
 #include "tests/support/small_stream.hpp"
 
@@ -17,8 +18,11 @@ using namespace pmemstream::test;
 
 /// A region that takes exactly this many bytes of entries, with blocks of 64.
 region exact_region(writer& to, std::uint64_t bytes) {
-    REQUIRE((bytes + 64) % 64 == 0);
-    const region where = must(to.allocate(bytes));
+    // With a name of 16 bytes what else is in the extent takes two blocks.
+    constexpr const char* name = "0123456789abcdef";
+    REQUIRE(region_overhead_bytes(name) == 128);
+    REQUIRE(bytes % 64 == 0);
+    const region where = must(to.allocate(bytes, name));
     REQUIRE(must(to.describe(where)).size_bytes == bytes);
     return where;
 }
@@ -229,8 +233,8 @@ TEST_CASE("the last sequences are given, one by one, and then no more") {
     }
     // Closed cleanly with five sequences left: committed and persisted say the same.
     constexpr std::uint64_t last = (std::uint64_t{1} << 52) - 1;
-    poke(stream.file, 512 + 128, last - 5);
-    poke(stream.file, 512 + 256, last - 5);
+    poke(stream.file, format::header_offset + offsetof(format::shared_header, commit), last - 5);
+    poke(stream.file, format::header_offset + offsetof(format::shared_header, persist), last - 5);
     const auto to = stream.write();
     const auto payload = numbered_payload(1, 1, 64);
     for (std::uint64_t left = 5; left > 0; --left)
@@ -251,8 +255,8 @@ TEST_CASE("who publishes the last entry that gets a sequence is not told that an
     small_stream stream;
     (void)must(stream.write()->allocate(10'000, "r"));
     constexpr std::uint64_t last = (std::uint64_t{1} << 52) - 1;
-    poke(stream.file, 512 + 128, last - 1);
-    poke(stream.file, 512 + 256, last - 1);
+    poke(stream.file, format::header_offset + offsetof(format::shared_header, commit), last - 1);
+    poke(stream.file, format::header_offset + offsetof(format::shared_header, persist), last - 1);
     const auto to = stream.write();
     const region where = must(to->find("r"));
     auto first = must(to->reserve(where, 8)), second = must(to->reserve(where, 8)), third = must(to->reserve(where, 8));

@@ -77,7 +77,7 @@ TEST_CASE("at_offset refuses every offset at which no entry begins") {
     unsigned entries = 0, refused = 0;
     for (std::uint64_t at = begin - 80; at < end + 80; ++at) {
         const auto got = stream.from.follow(stream.where, {.start = at_offset{offset{at}}});
-        const bool begins = at >= begin && at <= end && (at - begin) % 24 == 0;
+        const bool begins = at >= begin && at <= end && (at - begin) % 24 == 0;  // not the head
         CHECK(code_of(got) == (begins ? "ok" : "invalid_offset"));
         ++(begins ? entries : refused);
     }

@@ -1,6 +1,9 @@
 #include "src/format/entry.hpp"
 #include "src/format/layout.hpp"
+#include "src/format/system_entry.hpp"
 #include "src/format/validate.hpp"
+#include "src/format/words.hpp"
+#include "tests/support/entry_crc.hpp"
 #include "tests/support/expect.hpp"
 
 #include <doctest/doctest.h>
@@ -17,6 +20,7 @@ namespace {
 
 using namespace pmemstream;
 using namespace pmemstream::format;
+using pmemstream::test::expected_crc;
 using test::code_of;
 
 constexpr std::uint64_t stream_bytes = 1 << 20;
@@ -28,12 +32,13 @@ superblock some_superblock() {
     block.struct_bytes = sizeof block;
     block.block_bytes = 64;
     block.initial_stream_bytes = stream_bytes;
-    block.first_segment_slots = 18;
+    block.stream_bytes_max = 16 * stream_bytes;
+    block.first_segment_slots = 8;
     block.slot_bytes = sizeof(region_slot);
     block.uuid[0] = std::byte{7};
     block.header_offset = header_offset;
     block.table_offset = first_segment_offset;
-    block.data_offset = 8064;
+    block.data_offset = 7936;
     block.crc = superblock_crc(block);
     return block;
 }
@@ -62,12 +67,13 @@ TEST_CASE("check_superblock takes what create writes, and every flipped bit of i
 
 TEST_CASE("the current size of a stream lies between its first size and the file's") {
     const auto block = some_superblock();
-    CHECK(code_of(check_stream_bytes(stream_bytes, block, stream_bytes, "file")) == "ok");
-    CHECK(code_of(check_stream_bytes(stream_bytes + 4096, block, stream_bytes + 4096, "file")) == "ok");
-    CHECK(code_of(check_stream_bytes(stream_bytes + 4096, block, stream_bytes, "file")) == "truncated");
-    CHECK(code_of(check_stream_bytes(stream_bytes - 4096, block, stream_bytes, "file")) == "corrupt");
-    CHECK(code_of(check_stream_bytes(stream_bytes + 64, block, 2 * stream_bytes, "file")) == "corrupt");
-    CHECK(code_of(check_stream_bytes(stream_bytes_max + 4096, block, ~std::uint64_t{0}, "file")) == "corrupt");
+    CHECK(code_of(check_stream_bytes(size_word(stream_bytes), block, stream_bytes, "file")) == "ok");
+    CHECK(code_of(check_stream_bytes(size_word(stream_bytes + 64), block, stream_bytes + 64, "file")) == "ok");
+    CHECK(code_of(check_stream_bytes(size_word(stream_bytes + 64), block, stream_bytes, "file")) == "truncated");
+    CHECK(code_of(check_stream_bytes(size_word(stream_bytes - 64), block, stream_bytes, "file")) == "corrupt");
+    CHECK(code_of(check_stream_bytes(size_word(stream_bytes + 32), block, 2 * stream_bytes, "file")) == "corrupt");
+    CHECK(code_of(check_stream_bytes(size_word(16 * stream_bytes + 64), block, ~std::uint64_t{0}, "file")) ==
+          "corrupt");
 }
 
 segment_header some_segment(std::uint32_t index, std::uint32_t slots, std::uint64_t bytes) {
@@ -85,49 +91,50 @@ TEST_CASE("a table segment must be whole, in order and inside the stream") {
     const auto at = [&](const segment_header& segment, std::uint64_t offset, std::uint32_t index) {
         return code_of(check_segment(segment, offset, index, block, stream_bytes, "file"));
     };
-    const auto first = some_segment(0, 18, 8064 - 1024);
-    CHECK(at(first, 1024, 0) == "ok");
-    CHECK(at(first, 1024, 1) == "corrupt");
-    CHECK(at(some_segment(0, 17, 8064 - 1024), 1024, 0) == "corrupt");
-    CHECK(at(some_segment(0, 18, 8064), 1024, 0) == "corrupt");
+    const auto first = some_segment(0, 8, 7936 - first_segment_offset);
+    CHECK(at(first, first_segment_offset, 0) == "ok");
+    CHECK(at(first, first_segment_offset, 1) == "corrupt");
+    CHECK(at(some_segment(0, 7, 7936 - first_segment_offset), first_segment_offset, 0) == "corrupt");
+    CHECK(at(some_segment(0, 8, 7936), first_segment_offset, 0) == "corrupt");
     const auto second = some_segment(1, 64, 24704);
-    CHECK(at(second, 8064, 1) == "ok");
+    CHECK(at(second, 7936, 1) == "ok");
     CHECK(at(second, stream_bytes - 24704, 1) == "ok");
     CHECK(at(second, stream_bytes - 24704 + 64, 1) == "corrupt");
-    CHECK(at(some_segment(1, 0, 24704), 8064, 1) == "corrupt");
-    CHECK(at(some_segment(1, 65, 24704), 8064, 1) == "corrupt");
-    CHECK(at(some_segment(1, 64, 24705), 8064, 1) == "corrupt");
-    CHECK(at(some_segment(1, ~0u, ~std::uint64_t{63}), 8064, 1) == "corrupt");
+    CHECK(at(some_segment(1, 0, 24704), 7936, 1) == "corrupt");
+    CHECK(at(some_segment(1, 65, 24704), 7936, 1) == "corrupt");
+    CHECK(at(some_segment(1, 64, 24705), 7936, 1) == "corrupt");
+    CHECK(at(some_segment(1, ~0u, ~std::uint64_t{63}), 7936, 1) == "corrupt");
     auto damaged = second;
     damaged.crc ^= 1;
-    CHECK(at(damaged, 8064, 1) == "corrupt");
+    CHECK(at(damaged, 7936, 1) == "corrupt");
     damaged = second;
     damaged.magic ^= 1;
     damaged.crc = segment_crc(damaged);
-    CHECK(at(damaged, 8064, 1) == "corrupt");
+    CHECK(at(damaged, 7936, 1) == "corrupt");
 }
 
 TEST_CASE("a link to the next segment leads to a block or nowhere") {
     const auto block = some_superblock();
     const auto follow = [&](std::uint64_t link) { return check_segment_link(link, block, stream_bytes, "file"); };
     CHECK(follow(0).value() == 0);
-    CHECK(follow(8064 | segment_link_tag).value() == 8064);
-    CHECK(code_of(follow(8064)) == "corrupt");
-    CHECK(code_of(follow(1024 | segment_link_tag)) == "corrupt");
+    CHECK(follow(7936 | segment_link_tag).value() == 7936);
+    CHECK(code_of(follow(7936)) == "corrupt");
+    CHECK(code_of(follow(first_segment_offset | segment_link_tag)) == "corrupt");
     CHECK(code_of(follow(segment_link_tag)) == "corrupt");
     CHECK(code_of(follow(stream_bytes | segment_link_tag)) == "corrupt");
     CHECK(code_of(follow((stream_bytes - 64) | segment_link_tag)) == "corrupt");
     CHECK(code_of(follow(~std::uint64_t{63} | segment_link_tag)) == "corrupt");
     for (unsigned bit = 0; bit < 64; ++bit)
-        CHECK(follow((8064 | segment_link_tag) ^ (std::uint64_t{1} << bit)).value_or(1) != 0);
+        CHECK(follow((7936 | segment_link_tag) ^ (std::uint64_t{1} << bit)).value_or(1) != 0);
 }
 
 slot_cold some_cold(std::string_view name = "name") {
     slot_cold cold{};
     cold.state = state_word(5, slot_state::live);
-    cold.extent_offset = 8064;
+    cold.extent_offset = 7936;
     cold.extent_bytes = 640;
     cold.first_sequence = 3;
+    cold.log_id = 5;
     std::ranges::copy(name, cold.name.begin());
     cold.place_crc = place_crc(cold);
     cold.crc = cold_crc(cold, 5);
@@ -152,24 +159,39 @@ TEST_CASE("a slot's cold part must verify and give an extent of whole blocks ins
     CHECK(checked(cold) == "ok");
     cold.state = state_word(6, slot_state::live);
     CHECK(checked(cold, false) == "corrupt");
+    // A log has the generation of its first region, and no other place 0.
+    CHECK(checked(cold) == "corrupt");
+    cold.place = 1;
+    CHECK(checked(cold) == "ok");
+    cold.log_id = 7;
+    CHECK(checked(cold) == "corrupt");
+    cold.log_id = 0;
+    CHECK(checked(cold) == "corrupt");
+    cold = some_cold();
+    cold.place = 1;
+    CHECK(checked(cold) == "corrupt");
     for (const auto& [offset, bytes] :
-         std::vector<std::pair<std::uint64_t, std::uint64_t>>{{8000, 640},
-                                                              {8065, 640},
-                                                              {8064, 64},
-                                                              {8064, 641},
-                                                              {8064, stream_bytes},
+         std::vector<std::pair<std::uint64_t, std::uint64_t>>{{7872, 640},
+                                                              {7937, 640},
+                                                              {7936, 64},
+                                                              {7936, 641},
+                                                              {7936, stream_bytes},
                                                               {stream_bytes, 640},
                                                               {stream_bytes - 64, 128},
                                                               {~std::uint64_t{63}, 640},
-                                                              {8064, ~std::uint64_t{63}}}) {
+                                                              {7936, ~std::uint64_t{63}}}) {
         cold = some_cold();
         cold.extent_offset = offset;
         cold.extent_bytes = bytes;
         CHECK(checked(cold) == "corrupt");
     }
     cold = some_cold();
-    cold.flags = 1;
-    CHECK(checked(cold) == "unsupported_format");
+    cold.flags = 0x8001'0001;
+    CHECK(checked(cold) == "ok");
+    CHECK(unknown_slot_flags(cold) == 0x8001'0000);
+    CHECK(code_of(check_slot_flags(cold, 0, "file")) == "unsupported_format");
+    cold.flags = 0xffff;
+    CHECK(code_of(check_slot_flags(cold, 0, "file")) == "ok");
     cold = some_cold();
     cold.name.fill('n');
     CHECK(checked(cold) == "corrupt");
@@ -202,7 +224,7 @@ TEST_CASE("an extent belongs to one stream, slot and generation") {
     const auto block = some_superblock();
     const auto cold = some_cold();
     const extent_header extent = [&] {
-        extent_header made{magic_extent, block.uuid, 5, 640, 3, 8064, 0, 0};
+        extent_header made{magic_extent, block.uuid, 5, 640, 3, 7936, 0, 0};
         made.crc = extent_crc(made);
         return made;
     }();
@@ -227,10 +249,11 @@ TEST_CASE("an extent belongs to one stream, slot and generation") {
 
 TEST_CASE("offsets of a region are aligned, inside, and persisted not beyond committed") {
     const auto cold = some_cold();
+    constexpr std::uint64_t head_bytes = 56;
     const auto check = [&](std::uint64_t committed, std::uint64_t persisted) {
-        return code_of(check_offsets(committed, persisted, cold, 0, "file"));
+        return code_of(check_offsets(committed, persisted, cold, head_bytes, 0, "file"));
     };
-    const std::uint64_t begin = 8064 + 64, end = 8064 + 640;
+    const std::uint64_t begin = 7936 + 64 + head_bytes, end = 7936 + 640;
     CHECK(check(begin, begin) == "ok");
     CHECK(check(end, begin) == "ok");
     CHECK(check(end, end) == "ok");
@@ -242,7 +265,7 @@ TEST_CASE("offsets of a region are aligned, inside, and persisted not beyond com
 }
 
 TEST_CASE("an entry's header is judged by length, order and reserved bits") {
-    constexpr auto more = entry_meta::more_bit, filler = entry_meta::filler_bit;
+    constexpr auto more = entry_meta::more_bit, system = entry_meta::system_bit;
     CHECK(check_header(8, 5, 24, 4) == entry_fault::none);
     CHECK(check_header(8, 5 | more, 24, 4) == entry_fault::none);
     CHECK(check_header(8, 5, 23, 4) == entry_fault::beyond_end);
@@ -250,9 +273,16 @@ TEST_CASE("an entry's header is judged by length, order and reserved bits") {
     CHECK(check_header(~0u, 5, stream_bytes, 4) == entry_fault::beyond_end);
     CHECK(check_header(8, 5, 24, 5) == entry_fault::sequence_order);
     CHECK(check_header(8, 0, 24, 0) == entry_fault::sequence_order);
-    CHECK(check_header(8, filler, 24, 5) == entry_fault::none);
-    CHECK(check_header(8, filler | 6, 24, 5) == entry_fault::sequence_order);
-    CHECK(check_header(8, filler | more, 24, 5) == entry_fault::sequence_order);
+    // Of a system entry the sequence's place holds type and argument, whatever they are.
+    CHECK(check_header(8, system, 24, 5) == entry_fault::none);
+    CHECK(check_header(8, system | entry_meta::sequence_mask, 24, 5) == entry_fault::none);
+    CHECK(check_header(8, system | more, 24, 5) == entry_fault::system_in_batch);
+    CHECK(check_header(8, system | 5 | std::uint64_t{1} << 63, 24, 4) == entry_fault::reserved_bits);
+    CHECK(fault_with_crc(entry_fault::reserved_bits, true) == entry_fault::unsupported);
+    CHECK(fault_with_crc(entry_fault::reserved_bits, false) == entry_fault::reserved_bits);
+    CHECK(fault_with_crc(entry_fault::none, true) == entry_fault::none);
+    CHECK(fault_with_crc(entry_fault::none, false) == entry_fault::crc);
+    CHECK(fault_with_crc(entry_fault::beyond_end, true) == entry_fault::beyond_end);
     CHECK(check_header(8, 5 | std::uint64_t{1} << 62, 24, 4) == entry_fault::reserved_bits);
     CHECK(check_header(8, 5 | std::uint64_t{1} << 63, 24, 4) == entry_fault::reserved_bits);
     CHECK(check_header(8, 5 | entry_meta::epoch_bits(255), 24, 4) == entry_fault::none);
@@ -279,8 +309,14 @@ TEST_CASE("the CRC of an entry depends on stream, generation, payload, length, e
     changed[23] = std::byte{1};
     CHECK(crc != expected_crc(changed.data(), 8, 3, 5, 8192, entry_crc_seed(uuid, 1)));
     // A filler's payload is whatever was left there.
-    const auto filler = entry_meta::filler_bit;
-    CHECK(expected_crc(entry.data(), 8, 3, filler, 8192, 1) == expected_crc(changed.data(), 8, 3, filler, 8192, 1));
+    for (unsigned type = 0; type < 256; ++type) {
+        const auto meta = entry_meta::system(system_type{static_cast<std::uint8_t>(type)}, 77);
+        const bool same =
+            expected_crc(entry.data(), 8, 3, meta, 8192, 1) == expected_crc(changed.data(), 8, 3, meta, 8192, 1);
+        CHECK(same == (type == 0 || type == 4));  // filler, lost
+        CHECK(static_cast<unsigned>(entry_meta::type(meta)) == type);
+        CHECK(entry_meta::argument(meta) == 77);
+    }
 }
 
 TEST_CASE("what an epoch adds to the CRC of an entry is the same for every entry") {
@@ -302,16 +338,17 @@ TEST_CASE("a CRC matches for every epoch with an entry's eight bits that there w
     const auto matches = [&](std::uint64_t epoch, std::uint64_t newest) {
         const std::uint64_t meta = 5 | entry_meta::epoch_bits(epoch);
         const auto crc = expected_crc(entry.data(), 8, epoch, meta, 8192, seed);
-        return crc_matches(entry.data(), 8, meta, crc, 8192, seed, newest);
+        const auto found = matching_epoch(entry_header{8, crc, meta}, payload_crc_state(entry.data(), 8, meta, seed),
+                                          8192, epochs_of(meta, 0, newest));
+        return found != 0 && found == epoch;
     };
     for (const std::uint64_t epoch :
-         {std::uint64_t{0}, std::uint64_t{5}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{1000}, epoch_max}) {
+         {std::uint64_t{1}, std::uint64_t{5}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{1000}, epoch_max}) {
         CHECK(matches(epoch, epoch));
         CHECK(matches(epoch, epoch_max));
-        CHECK(matches(epoch, ~std::uint64_t{0}));
-        if (epoch > 0)
-            CHECK_FALSE(matches(epoch, epoch - 1));
+        CHECK_FALSE(matches(epoch, epoch - 1));
     }
+    CHECK_FALSE(matches(0, 1000));  // no writer has that number
     CHECK(matches(5, 4000));
 }
 

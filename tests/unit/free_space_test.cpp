@@ -1,4 +1,4 @@
-#include "src/stream/region_table.hpp"
+#include "src/stream/free_space.hpp"
 
 #include <doctest/doctest.h>
 

@@ -22,10 +22,12 @@ TEST_CASE("info tells what a stream is from the first moment") {
     CHECK(info.creation_ns / 1'000'000'000 + 600 > now);
     CHECK(info.stream_bytes == 1 << 20);
     CHECK(info.block_bytes == 64);
-    CHECK(info.free_bytes == (1 << 20) - 8064);
+    CHECK(info.free_bytes == (1 << 20) - 7936);
     CHECK(info.largest_free_bytes == info.free_bytes);
     CHECK(info.regions == 0);
-    CHECK(info.region_slots == 18);
+    CHECK(info.region_slots == 8);
+    CHECK(info.stream_bytes_max == std::uint64_t{1} << 40);
+    CHECK(info.lineage != 0);
     CHECK(info.epoch == 0);
     CHECK(info.clean);
     CHECK(info.committed == sequence::none);
@@ -48,7 +50,7 @@ TEST_CASE("writer and reader see the same moving values, and the persisted ones 
             CHECK(info.epoch == 1);
             CHECK_FALSE(info.clean);
             CHECK(info.regions == 1);
-            CHECK(info.free_bytes == (1 << 20) - 8064 - 1088);
+            CHECK(info.free_bytes == (1 << 20) - 7936 - 1152);
             CHECK(to_uint(info.committed) == 2);
             CHECK(to_uint(info.persisted) <= 2);
         }

@@ -4,6 +4,7 @@
 #include "src/format/validate.hpp"
 #include "src/recovery/scan.hpp"
 #include "tests/crash/dead_stream.hpp"
+#include "tests/support/entry_crc.hpp"
 #include "tests/verify/salvaged.hpp"
 
 using namespace pmemstream;
@@ -48,8 +49,8 @@ struct epoch_stream : dead_stream {
         auto header = peek<format::entry_header>(file, at);
         REQUIRE(format::entry_meta::epoch(header.meta) == (epoch & 0xff));
         const auto image = read_image(file);
-        header.crc = format::expected_crc(image.data() + at, header.payload_bytes, epoch, header.meta, at,
-                                          format::entry_crc_seed(image_at<format::superblock>(image, 0).uuid, 1));
+        header.crc = test::expected_crc(image.data() + at, header.payload_bytes, epoch, header.meta, at,
+                                        format::entry_crc_seed(image_at<format::superblock>(image, 0).uuid, 1));
         poke(file, at, header);
     }
 };
@@ -205,8 +206,9 @@ TEST_CASE(
     stream.append(10);
     const auto copy = stream.dir / "copy";
     const auto verdict = [](const std::filesystem::path& file) {
-        poke(file, epoch_stream::commit_offset(0), std::uint64_t{8064 + 64 + 24 * 3});
-        poke(file, epoch_stream::persisted_offset(0), format::persisted_word(8064 + 64 + 24 * 2, 1));
+        const std::uint64_t first_entry = 7936 + sizeof(format::extent_header) + 56;  // behind the head
+        poke(file, epoch_stream::commit_offset(0), first_entry + 24 * 3);
+        poke(file, epoch_stream::persisted_offset(0), format::persisted_word(first_entry + 24 * 2, 1));
         const auto got = verified(file, 3);
         CHECK(got["findings"][0]["kind"] == "clean_rule");
         return got["findings"][0]["next"].get<std::string>().find("recovers it as after power loss") !=

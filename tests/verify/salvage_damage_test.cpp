@@ -145,7 +145,7 @@ TEST_CASE("without the first table segment's header or with a wiped slot, region
     }
     SUBCASE("the whole first segment") {
         for (const char with : {'\0', '\x5a'}) {
-            stream.wipe(format::first_segment_offset, slot_at(18), with);
+            stream.wipe(format::first_segment_offset, slot_at(8), with);
             const auto got = salvage(stream.file, 0);
             std::vector<region_info> lost;
             for (const auto& r : stream.regions)

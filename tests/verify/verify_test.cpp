@@ -66,26 +66,28 @@ TEST_CASE("a closed stream is fine, and its counts are those of what was appende
 TEST_CASE("the JSON has the keys that the manual page lists") {
     const temp_dir dir;
     make_small_stream(dir / "s");
-    flip(dir / "s", 8064 + 70);  // in the first region's first entry
+    flip(dir / "s", 7936 + 64 + 56 + 6);  // in the first region's first entry
     const auto got = verified(dir / "s", 3);
-    CHECK(keys_of(got) == std::vector<std::string>{"block_bytes", "committed", "epoch", "findings", "persisted",
-                                                   "regions", "state", "stream", "stream_bytes", "totals",
+    CHECK(keys_of(got) == std::vector<std::string>{"block_bytes", "committed", "epoch", "findings", "notes",
+                                                   "persisted", "regions", "state", "stream", "stream_bytes", "totals",
                                                    "unreadable_bytes", "uuid", "verdict"});
     CHECK(keys_of(got["totals"]) == std::vector<std::string>{"batches", "bytes", "entries", "fillers", "first_sequence",
-                                                             "last_sequence", "payload_bytes"});
+                                                             "last_sequence", "payload_bytes", "system_entries"});
     for (const auto& region : got["regions"])
         CHECK(keys_of(region) ==
-              std::vector<std::string>{
-                  "batches",       "begin",   "bytes",         "committed_end",     "entries",           "extent",
-                  "extent_bytes",  "fillers", "findings",      "first_sequence",    "generation",        "judged_end",
-                  "last_sequence", "name",    "payload_bytes", "persisted_end",     "recovered_entries", "region",
-                  "slot",          "state",   "torn",          "whole_entry_behind"});
+              std::vector<std::string>{"batches",           "begin",          "bytes",         "committed_end",
+                                       "entries",           "extent",         "extent_bytes",  "fillers",
+                                       "findings",          "first_sequence", "generation",    "judged_end",
+                                       "last_sequence",     "name",           "payload_bytes", "persisted_end",
+                                       "recovered_entries", "region",         "slot",          "state",
+                                       "system_entries",    "torn",           "unsupported",   "unsupported_from",
+                                       "whole_entry_behind"});
     REQUIRE(got["findings"].size() == 1);
     const auto& found = got["findings"][0];
     CHECK(keys_of(found) == std::vector<std::string>{"generation", "kind", "next", "offset", "region", "slot", "what"});
     CHECK(found["kind"] == "entry");
     CHECK(found["slot"] == 0);
-    CHECK(found["offset"] == 8064 + 64);
+    CHECK(found["offset"] == 7936 + 64 + 56);
     CHECK(got["verdict"] == "corrupt");
     // Every key is on the page.
     const std::string page = read_text(PMEMSTREAM_MAN_PAGE);
@@ -97,7 +99,7 @@ TEST_CASE("the JSON has the keys that the manual page lists") {
 TEST_CASE("--region judges one region's entries, by name or #GENERATION") {
     const temp_dir dir;
     make_small_stream(dir / "s");
-    flip(dir / "s", 8064 + 70);
+    flip(dir / "s", 7936 + 64 + 56 + 6);
     CHECK(verified(dir / "s", 0, {"-r", "large"})["regions"].size() == 1);
     CHECK(verified(dir / "s", 3, {"-r", "region 0"})["findings"].size() == 1);
     CHECK(verified(dir / "s", 0, {"-r", "#5"})["regions"][0]["generation"] == 5);

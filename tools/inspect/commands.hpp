@@ -9,6 +9,8 @@
 namespace pmemstream::tools {
 
 void show_info(const reader& from, const inspect_options& options, output& out);
+/// A line for each.
+void print_attributes(const region_attributes& attributes, std::string_view indent, output& out);
 void show_regions(const reader& from, const inspect_options& options, output& out);
 void show_readers(const reader& from, const inspect_options& options, output& out);
 /// dump and tail: to the end of what is committed, or until ended.

@@ -1,9 +1,12 @@
+#include "tools/common/exit_code.hpp"
+#include "tools/common/stream_access.hpp"
 #include "tools/common/text.hpp"
 #include "tools/inspect/commands.hpp"
 
 #include <nlohmann/json.hpp>
 #include <pmemstream/stream.hpp>
 #include <string>
+#include <vector>
 
 namespace pmemstream::tools {
 
@@ -44,6 +47,8 @@ void show_info(const reader& from, const inspect_options& options, output& out) 
         object["uuid"] = to_string(info.uuid);
         object["creation_ns"] = info.creation_ns;
         object["stream_bytes"] = info.stream_bytes;
+        object["stream_bytes_max"] = info.stream_bytes_max;
+        object["lineage"] = fmt::format("{:016x}", info.lineage);
         object["block_bytes"] = info.block_bytes;
         object["free_bytes"] = info.free_bytes;
         object["largest_free_bytes"] = info.largest_free_bytes;
@@ -67,7 +72,9 @@ void show_info(const reader& from, const inspect_options& options, output& out) 
     line("format", fmt::format("version {}", info.format_version));
     line("uuid", to_string(info.uuid));
     line("created", time_for_people(info.creation_ns));
+    line("lineage", fmt::format("{:016x}", info.lineage));
     line("size", size_for_people(info.stream_bytes));
+    line("may grow to", bytes_for_people(info.stream_bytes_max));
     line("blocks of", size_for_people(info.block_bytes));
     line("free", fmt::format("{}, in a row at most {}", bytes_for_people(info.free_bytes),
                              bytes_for_people(info.largest_free_bytes)));
@@ -80,6 +87,15 @@ void show_info(const reader& from, const inspect_options& options, output& out) 
     line("committed", fmt::format("up to sequence {}", to_uint(info.committed)));
     line("persisted", fmt::format("up to sequence {}", to_uint(info.persisted)));
     line("control file", to_string(from.control()));
+    // Of what is damaged verify tells.
+    const auto regions = from.regions();
+    for (const auto& region : regions ? *regions : std::vector<region_info>()) {
+        const auto attributes = from.attributes(region.handle);
+        if (!attributes || *attributes == region_attributes())
+            continue;
+        line("region", printable(label_of(region)));
+        print_attributes(*attributes, "              ", out);
+    }
 }
 
 }  // namespace pmemstream::tools

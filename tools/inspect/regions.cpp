@@ -12,7 +12,12 @@ namespace pmemstream::tools {
 
 namespace {
 
-nlohmann::ordered_json to_json(const region_info& region) {
+/// Of a region that a newer library made, which this one cannot read, none.
+region_attributes attributes_of(const reader& from, const region_info& region) {
+    return region.unknown_flags == 0 ? need(from.attributes(region.handle)) : region_attributes();
+}
+
+nlohmann::ordered_json to_json(const region_info& region, const region_attributes& attributes) {
     nlohmann::ordered_json object;
     object["region"] = label_of(region);
     object["name"] = region.name;
@@ -30,6 +35,12 @@ nlohmann::ordered_json to_json(const region_info& region) {
     object["committed"] = to_uint(region.committed);
     object["persisted"] = to_uint(region.persisted);
     object["creation_ns"] = region.creation_ns;
+    object["log"] = region.log;
+    object["unknown_flags"] = region.unknown_flags;
+    object["content_type"] = attributes.content_type;
+    object["attributes"] = nlohmann::ordered_json::object();
+    for (const auto& [key, value] : attributes.values)
+        object["attributes"][key] = value;
     return object;
 }
 
@@ -52,6 +63,13 @@ std::string fit(const std::string& text, std::size_t width) {
 
 }  // namespace
 
+void print_attributes(const region_attributes& attributes, std::string_view indent, output& out) {
+    if (!attributes.content_type.empty())
+        out.print("{}content type: {}\n", indent, printable(attributes.content_type));
+    for (const auto& [key, value] : attributes.values)
+        out.print("{}{} = {}\n", indent, printable(key), printable(value));
+}
+
 void show_regions(const reader& from, const inspect_options& options, output& out) {
     const auto all = need(from.regions());
     const auto only =
@@ -61,7 +79,7 @@ void show_regions(const reader& from, const inspect_options& options, output& ou
         auto array = nlohmann::ordered_json::array();
         for (const auto& region : all)
             if (wanted(region))
-                array.push_back(to_json(region));
+                array.push_back(to_json(region, attributes_of(from, region)));
         out.print("{}\n", array.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
         return;
     }
@@ -75,6 +93,10 @@ void show_regions(const reader& from, const inspect_options& options, output& ou
         out.print("{:<3}{:<20}{:>11x} {:>10} {:>10}  {:<12} {:>9}\n", letter_of(i),
                   fit(printable(label_of(region)), 19), to_uint(region.extent), bytes_for_people(region.size_bytes),
                   bytes_for_people(region.used_bytes), draw_share(region.used_bytes, region.size_bytes), newest);
+        print_attributes(attributes_of(from, region), "   ", out);
+        if (region.unknown_flags != 0)
+            out.print("   made by a newer version: flags {:#x} are not known here, so it cannot be read\n",
+                      region.unknown_flags);
     }
     if (only)
         return;

@@ -34,6 +34,8 @@ nlohmann::ordered_json to_json(const salvaged_region& region) {
     object["old_name"] = region.old_name;
     object["slot"] = region.slot ? nlohmann::ordered_json(*region.slot) : nlohmann::ordered_json();
     object["generation"] = region.generation;
+    object["log"] = region.log;
+    object["place"] = region.place;
     object["extent"] = region.extent;
     object["extent_bytes"] = region.extent_bytes;
     object["entries"] = region.entries;

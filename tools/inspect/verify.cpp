@@ -20,6 +20,7 @@ std::string label_text(const region_label& label) {
 struct totals {
     std::uint64_t entries = 0;
     std::uint64_t fillers = 0;
+    std::uint64_t system_entries = 0;
     std::uint64_t batches = 0;
     std::uint64_t payload_bytes = 0;
     std::uint64_t bytes = 0;
@@ -32,6 +33,7 @@ totals add_up(const verify_report& report) {
     for (const auto& region : report.regions) {
         sum.entries += region.entries;
         sum.fillers += region.fillers;
+        sum.system_entries += region.system_entries;
         sum.batches += region.batches;
         sum.payload_bytes += region.payload_bytes;
         sum.bytes += region.bytes;
@@ -45,13 +47,17 @@ totals add_up(const verify_report& report) {
 }
 
 const char* verdict_of(const verify_report& report) {
-    return !report.findings.empty() ? "corrupt" : report.torn() ? "torn_tail" : "fine";
+    return !report.findings.empty()   ? "corrupt"
+           : report.any_unsupported() ? "unsupported"
+           : report.torn()            ? "torn_tail"
+                                      : "fine";
 }
 
 template <class Counts>
 void put_counts(nlohmann::ordered_json& object, const Counts& from) {
     object["entries"] = from.entries;
     object["fillers"] = from.fillers;
+    object["system_entries"] = from.system_entries;
     object["batches"] = from.batches;
     object["payload_bytes"] = from.payload_bytes;
     object["bytes"] = from.bytes;
@@ -65,11 +71,12 @@ nlohmann::ordered_json to_json(const region_summary& region) {
     object["name"] = region.label.name;
     object["slot"] = region.label.slot;
     object["generation"] = region.label.generation;
-    object["state"] = region.clearing       ? "clearing"
-                      : region.gone         ? "gone"
-                      : region.findings > 0 ? "damaged"
-                      : region.torn         ? "torn_tail"
-                                            : "fine";
+    object["state"] = region.clearing               ? "clearing"
+                      : region.gone                 ? "gone"
+                      : region.findings > 0         ? "damaged"
+                      : !region.unsupported.empty() ? "unsupported"
+                      : region.torn                 ? "torn_tail"
+                                                    : "fine";
     object["findings"] = region.findings;
     object["extent"] = region.extent;
     object["extent_bytes"] = region.extent_bytes;
@@ -79,6 +86,10 @@ nlohmann::ordered_json to_json(const region_summary& region) {
     object["judged_end"] = region.judged_end;
     put_counts(object, region);
     object["recovered_entries"] = region.recovered_entries;
+    object["unsupported"] =
+        region.unsupported.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(region.unsupported);
+    object["unsupported_from"] =
+        region.unsupported.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(region.unsupported_from);
     object["torn"] = region.torn ? nlohmann::ordered_json(region.torn_why) : nlohmann::ordered_json();
     object["whole_entry_behind"] =
         region.whole_entry_behind ? nlohmann::ordered_json(*region.whole_entry_behind) : nlohmann::ordered_json();
@@ -117,6 +128,7 @@ void print_json(const verify_report& report, output& out) {
     object["findings"] = nlohmann::ordered_json::array();
     for (const auto& found : report.findings)
         object["findings"].push_back(to_json(found));
+    object["notes"] = report.notes;
     out.print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -151,6 +163,12 @@ void print_region(const region_summary& region, output& out) {
               bytes_for_people(region.bytes), region.first_sequence, region.last_sequence);
 }
 
+void print_unsupported(const region_summary& region, output& out) {
+    if (!region.unsupported.empty())
+        out.print("note: region {}: from offset {} on it is not judged: {}\n", printable(label_text(region.label)),
+                  region.unsupported_from, region.unsupported);
+}
+
 void print_recovery(const region_summary& region, stream_state state, output& out) {
     const bool to_commit = commit_offsets_hold(state) && region.committed_end >= region.persisted_end;
     if (region.recovered_entries > 0)
@@ -177,8 +195,12 @@ void print_text(const verify_report& report, output& out) {
         const auto sum = add_up(report);
         out.print("{:<20} {:>9} {:>7} {:>7} {:>10} {:>10} {:>10}\n\n", "(all)", sum.entries, sum.fillers, sum.batches,
                   bytes_for_people(sum.bytes), sum.first_sequence, sum.last_sequence);
-        for (const auto& region : report.regions)
+        for (const auto& region : report.regions) {
+            print_unsupported(region, out);
             print_recovery(region, report.state, out);
+        }
+        for (const auto& note : report.notes)
+            out.print("note: {}\n", printable(note));
     }
     for (const auto& found : report.findings) {
         out.print("corrupt: ");
@@ -194,7 +216,10 @@ void print_text(const verify_report& report, output& out) {
     if (report.unreadable_bytes > 0)
         out.print("{} bytes could not be read: the medium failed, or the file was cut short meanwhile\n",
                   report.unreadable_bytes);
-    out.print("{}\n", !report.findings.empty() ? "corrupt" : report.torn() ? "fine, but for a torn tail" : "fine");
+    out.print("{}\n", !report.findings.empty()   ? "corrupt"
+                      : report.any_unsupported() ? "of a later version of the format, in part"
+                      : report.torn()            ? "fine, but for a torn tail"
+                                                 : "fine");
 }
 
 }  // namespace
@@ -212,7 +237,9 @@ exit_code show_verification(const inspect_options& options, output& out) {
         print_text(report, out);
     if (report.unreadable_bytes > 0)
         return exit_code::io;
-    return report.findings.empty() ? exit_code::fine : exit_code::corrupt;
+    if (!report.findings.empty())
+        return exit_code::corrupt;
+    return report.any_unsupported() ? exit_code::not_a_stream : exit_code::fine;
 }
 
 }  // namespace pmemstream::tools

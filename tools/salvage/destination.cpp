@@ -22,16 +22,37 @@ constexpr std::uint64_t small_bytes = 1 << 20;
 /// What the new stream needs for its regions, a table that grows included.
 std::uint64_t bytes_for(const survey& seen) {
     const std::uint64_t block = seen.block_bytes;
-    std::uint64_t bytes = base::round_up(format::first_slots_offset + 18 * sizeof(format::region_slot), block);
+    std::uint64_t bytes = base::round_up(format::first_slots_offset + 8 * sizeof(format::region_slot), block);
     for (const auto& region : seen.regions) {
-        bytes += base::round_up(region.extent_bytes, block);
+        // Where no head was found the new region has one all the same, and a name may be longer in it.
+        bytes +=
+            base::round_up(region.extent_bytes + region_overhead_bytes(std::string(region_name_bytes_max, ' ')), block);
         if (bytes > format::stream_bytes_max)
             fail(exit_code::corrupt, "the regions claim more bytes than any stream can have");
     }
-    const std::uint64_t segment =
-        base::round_up(sizeof(format::segment_header) + 64 * sizeof(format::region_slot), block);
-    bytes += segment * (seen.regions.size() / 64 + 1) + block;
+    // The table grows by what it has, in whole blocks: it may have twice as many slots as are needed.
+    const std::uint64_t slots = 2 * seen.regions.size() + 32;
+    bytes += slots * sizeof(format::region_slot) + (slots / 16 + 1) * (sizeof(format::segment_header) + block);
     return std::max(bytes, seen.stream_bytes);
+}
+
+/// What its entries can take.
+std::uint64_t entry_bytes_of(const found_region& region) {
+    const std::uint64_t head = region.head ? format::entry_bytes(*format::head_payload_bytes(*region.head)) : 0;
+    return region.extent_bytes - sizeof(format::extent_header) - head;
+}
+
+region_attributes attributes_of(const found_region& region) {
+    region_attributes all;
+    if (!region.head)
+        return all;
+    for (const auto& attribute : region.head->attributes) {
+        if (attribute.kind == format::attribute_kind::content_type)
+            all.content_type = attribute.value;
+        else if (attribute.kind == format::attribute_kind::user)
+            all.values.emplace_back(attribute.key, attribute.value);
+    }
+    return all;
 }
 
 std::string unique_name(const found_region& region, std::set<std::string>& used) {
@@ -42,6 +63,11 @@ std::string unique_name(const found_region& region, std::set<std::string>& used)
     for (unsigned i = 2; !used.insert(name).second; ++i)
         name = fmt::format("{}~{}", wanted.substr(0, region_name_bytes_max - 8), i);
     return name;
+}
+
+/// The bytes were read again: they may have changed since the entry was found whole.
+bool still_verifies(const entry_walk::item& item, std::uint32_t payload_state) {
+    return format::matching_epoch(item.header, payload_state, item.offset, {item.epoch, item.epoch}) != 0;
 }
 
 void refuse_existing(const std::filesystem::path& out) {
@@ -64,7 +90,7 @@ destination::destination(const std::filesystem::path& out, const survey& seen, s
             auto& about = report.regions[i];
             about.name = unique_name(seen.regions[i], used);
             regions_.push_back(
-                need(to_->allocate(seen.regions[i].extent_bytes - sizeof(format::extent_header), about.name)));
+                need(to_->allocate(entry_bytes_of(seen.regions[i]), about.name, attributes_of(seen.regions[i]))));
         }
         report.stream_bytes = to_->info().stream_bytes;
     } catch (...) {
@@ -104,8 +130,8 @@ bool destination::append_one(region where, const media& from, const entry_walk::
         return append_large(where, from, item, seed);
     buffer_.resize(sizeof item.header + item.header.payload_bytes);
     from.read(item.offset, buffer_);
-    if (format::expected_crc(buffer_.data(), item.header.payload_bytes, item.epoch, item.header.meta, item.offset,
-                             seed) != item.header.crc)
+    if (!still_verifies(item,
+                        format::payload_crc_state(buffer_.data(), item.header.payload_bytes, item.header.meta, seed)))
         return false;
     newest_ = need(to_->append(where, std::span(buffer_).subspan(sizeof item.header)));
     return true;
@@ -114,9 +140,7 @@ bool destination::append_one(region where, const media& from, const entry_walk::
 bool destination::append_large(region where, const media& from, const entry_walk::item& item, std::uint32_t seed) {
     auto place = need(to_->reserve(where, item.header.payload_bytes));
     from.read(item.offset + sizeof item.header, place.payload());
-    const auto state = base::crc32c_extend(seed, place.payload().data(), place.payload().size());
-    if (format::entry_crc(state, item.header.payload_bytes, item.epoch, item.header.meta, item.offset) !=
-        item.header.crc) {
+    if (!still_verifies(item, base::crc32c_extend(seed, place.payload().data(), place.payload().size()))) {
         need(to_->abandon(std::move(place)));
         return false;
     }
@@ -132,8 +156,7 @@ bool destination::append_batch(region where, const media& from, const std::vecto
     std::vector<std::span<const std::byte>> payloads;
     for (const auto& item : items) {
         const std::byte* const entry = buffer_.data() + (item.offset - begin);
-        if (format::expected_crc(entry, item.header.payload_bytes, item.epoch, item.header.meta, item.offset, seed) !=
-            item.header.crc)
+        if (!still_verifies(item, format::payload_crc_state(entry, item.header.payload_bytes, item.header.meta, seed)))
             return false;
         payloads.emplace_back(entry + sizeof item.header, item.header.payload_bytes);
     }

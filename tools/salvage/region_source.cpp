@@ -16,12 +16,15 @@ region_source::region_source(const media& from, const survey& seen, const found_
       report_(report),
       crc_seed_(format::entry_crc_seed(seen.uuid, region.generation)) {
     const std::uint64_t end = region.end.value_or(region.end_at_least.value_or(region.extent_end()));
-    if (!region.emptied)
+    if (region.unknown_flags != 0)
+        report_.leave(region.begin(), end,
+                      fmt::format("its slot has flags that this tool would have to know: {:#x}", region.unknown_flags));
+    else if (!region.emptied)
         report_.leave(std::max(region.begin(), from.bytes()), end, "the file ends before it");
 }
 
 bool region_source::open_range() {
-    if (region_.emptied || range_ == region_.ranges.size())
+    if (region_.emptied || region_.unknown_flags != 0 || range_ == region_.ranges.size())
         return false;
     const auto& range = region_.ranges[range_++];
     const std::uint64_t end = std::min({range.end, from_.bytes(), region_.end.value_or(range.end)});
@@ -121,9 +124,9 @@ bool region_source::next() {
         }
         resumes_ = false;
         walk_->step_over(item);
-        if (!item.filler())
+        if (!item.system())
             last_ = item;
-        if (item.filler() && !broken_) {
+        if (item.system() && !broken_) {
             leave_batch(item.offset);
             continue;
         }

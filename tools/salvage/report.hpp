@@ -23,6 +23,8 @@ struct salvaged_region {
     std::string old_name;                    ///< differs where that was not known, or was another's too
     std::optional<std::uint32_t> slot = {};  ///< none: found by its extent header alone
     std::uint64_t generation = 0;
+    std::uint64_t log = 0;  ///< id of the log that it belonged to, and its place in it; 0: not known
+    std::uint32_t place = 0;
     std::uint64_t extent = 0;
     std::uint64_t extent_bytes = 0;
     std::uint64_t entries = 0;

@@ -27,6 +27,8 @@ salvage_report begin_report(const media& from, const std::filesystem::path& out,
                                   .old_name = region.name.value_or(""),
                                   .slot = region.slot,
                                   .generation = region.generation,
+                                  .log = region.head ? region.head->log_id : 0,
+                                  .place = region.head ? region.head->place : 0,
                                   .extent = region.extent,
                                   .extent_bytes = region.extent_bytes});
     return report;

@@ -14,7 +14,7 @@ constexpr std::uint64_t chunk_bytes = 1 << 20;
 
 bool is_extent(const format::extent_header& extent, std::uint64_t offset) {
     return extent.magic == format::magic_extent && extent.extent_offset == offset &&
-           extent.crc == format::extent_crc(extent) && extent.flags == 0 &&
+           extent.crc == format::extent_crc(extent) &&
            extent.extent_bytes >= sizeof(format::extent_header) + sizeof(format::entry_header) &&
            extent.extent_bytes <= format::stream_bytes_max && extent.generation <= format::generation_max &&
            base::is_aligned(extent.extent_bytes, format::block_bytes_min);

@@ -1,10 +1,12 @@
 #include "tools/salvage/survey.hpp"
 
 #include "src/base/checked.hpp"
+#include "src/format/features.hpp"
 #include "src/format/rescan.hpp"
 #include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
 #include "tools/salvage/blocks.hpp"
+#include "tools/salvage/heads.hpp"
 #include "tools/salvage/scan.hpp"
 #include "tools/salvage/table_account.hpp"
 #include "tools/verify/snapshot.hpp"
@@ -32,6 +34,7 @@ public:
         take_unclaimed(unexplained);
         seen_.all_regions_known = seen_.table_whole || (!seen_.cut_short && account_.is_for_all());
         divide_blocks(seen_.regions);
+        read_heads(from_, seen_);
         return std::move(seen_);
     }
 
@@ -67,6 +70,7 @@ private:
             superblock_.block_bytes = format::block_bytes_min;
             superblock_.data_offset = format::first_slots_offset;
             superblock_.initial_stream_bytes = from_.bytes();
+            superblock_.stream_bytes_max = format::stream_bytes_max;
         }
         seen_.uuid = superblock_.uuid;
         seen_.block_bytes = seen_.superblock_whole ? superblock_.block_bytes : found_.block_bytes;
@@ -74,7 +78,14 @@ private:
 
     void read_header() {
         identity_ = from_.at<format::identity_line>(format::header_offset);
-        const auto stream_bytes = format::check_stream_bytes(identity_.stream_bytes, superblock_,
+        constexpr std::uint64_t features_offset = format::header_offset + offsetof(format::shared_header, features);
+        const auto line = from_.at<format::feature_line>(features_offset);
+        const auto features = format::read_features(line, from_.name());
+        if (!features)
+            seen_.notes.push_back(without_name(features.error().message(), from_.name()));
+        else if (const auto fine = format::check_features(*features, false, from_.name()); !fine)
+            fail(fine.error());
+        const auto stream_bytes = format::check_stream_bytes(line.stream_bytes, superblock_,
                                                              std::numeric_limits<std::uint64_t>::max(), from_.name());
         seen_.stream_bytes = stream_bytes             ? *stream_bytes
                              : seen_.superblock_whole ? superblock_.initial_stream_bytes
@@ -216,6 +227,7 @@ private:
                             .extent = cold.extent_offset,
                             .extent_bytes = cold.extent_bytes,
                             .first_sequence = cold.first_sequence,
+                            .unknown_flags = format::unknown_slot_flags(cold),
                             .emptied = format::state_of(cold.state) == format::slot_state::clearing};
         take_offsets(region, slot);
         const auto word = slot.persist.persisted;
@@ -223,7 +235,7 @@ private:
                                          ? std::nullopt
                                          : format::recent_epoch(*seen_.epoch, format::persisted_epoch_of(word));
         if (persisted_epoch && format::check_offsets(format::persisted_offset_of(word),
-                                                     format::persisted_offset_of(word), cold, index, from_.name()))
+                                                     format::persisted_offset_of(word), cold, 0, index, from_.name()))
             region.persisted = {format::persisted_offset_of(word), *persisted_epoch};
         seen_.regions.push_back(std::move(region));
     }
@@ -314,7 +326,8 @@ private:
         return {.generation = extent.generation,
                 .extent = extent.extent_offset,
                 .extent_bytes = extent.extent_bytes,
-                .first_sequence = extent.first_sequence};
+                .first_sequence = extent.first_sequence,
+                .unknown_flags = extent.flags & format::slot_flags_required & ~format::known_slot_flags};
     }
 
     /// Extents of no slot are those of freed regions, as long as the table is whole.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "src/format/layout.hpp"
+#include "src/format/system_entry.hpp"
 #include "tools/verify/entry_walk.hpp"
 #include "tools/verify/media.hpp"
 
@@ -27,6 +28,8 @@ struct found_region {
     std::uint64_t extent = 0;
     std::uint64_t extent_bytes = 0;
     std::uint64_t first_sequence = 0;
+    std::uint32_t unknown_flags = 0;                 ///< which this tool would have to know, to read the region
+    std::optional<format::region_head> head = {};    ///< where it is whole
     bool emptied = false;                            ///< it was being cleared
     std::optional<std::uint64_t> end = {};           ///< of its entries, where that can be believed
     std::optional<std::uint64_t> end_at_least = {};  ///< else what the commit line says, if it makes sense

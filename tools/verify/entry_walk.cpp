@@ -20,15 +20,6 @@ constexpr std::uint64_t epochs_to_try_per_step = 4;
 // Where nothing tells which writer was the last: each epoch that is tried is a chance for bytes that were no entry.
 constexpr std::uint64_t epochs_without_header = 16;
 
-/// The first of the epochs, at most so many of them, for which the CRC fits; 0 if there is none.
-std::uint64_t matching_epoch(std::uint32_t payload_state, const format::entry_header& header, std::uint64_t offset,
-                             epoch_range range, std::uint64_t tries) noexcept {
-    for (std::uint64_t epoch = range.first; epoch <= range.last && tries > 0; epoch += 256, --tries)
-        if (format::entry_crc(payload_state, header.payload_bytes, epoch, header.meta, offset) == header.crc)
-            return epoch;
-    return 0;
-}
-
 }  // namespace
 
 entry_walk::entry_walk(const media& from, const walk_place& place, std::size_t window_bytes)
@@ -44,71 +35,76 @@ std::uint64_t entry_walk::newest_epoch() const noexcept {
 }
 
 /// Those that an entry at the position may be of.
-epoch_range entry_walk::epochs_for(std::uint64_t meta, std::uint64_t most) const noexcept {
+format::epoch_range entry_walk::epochs_for(std::uint64_t meta, std::uint64_t most) const noexcept {
     const std::uint64_t behind = at_ >= place_.persisted.offset ? place_.persisted.epoch : 0;
     const std::uint64_t least = std::max({epoch_, behind, std::uint64_t{1}});  // the first writer has number 1
-    const std::uint8_t bits = entry_meta::epoch(meta);
     if (!place_.as_recovery)
-        return epochs_with(bits, least, most);
-    const auto epoch = format::recent_epoch(*place_.epoch, bits);
-    return epoch && *epoch >= least ? epoch_range{*epoch, *epoch} : epoch_range{1, 0};
+        return format::epochs_of(meta, least, most);
+    const auto epoch = format::recent_epoch(*place_.epoch, entry_meta::epoch(meta));
+    return epoch && *epoch >= least ? format::epoch_range{*epoch, *epoch} : format::epoch_range{};
 }
 
-/// Finds the epoch as well: eight bits of it are in the header, the others in the CRC.
-entry_fault entry_walk::check_crc(item& seen) {
-    const std::uint64_t newest = newest_epoch();
-    const auto range = epochs_for(seen.header.meta, newest + (place_.header_may_be_older ? 256 : 0));
-    if (place_.as_recovery && range.empty())
-        return entry_fault::epoch_order;
+format::entry_place entry_walk::here() const noexcept {
+    return {.offset = at_, .room = place_.end - at_, .previous_sequence = sequence_, .crc_seed = place_.crc_seed};
+}
+
+/// Whole, but of a writer that cannot have written here: something else than a damaged entry.
+bool entry_walk::is_of_another_writer(const item& seen) {
+    const auto any = format::epochs_of(seen.header.meta, 0, newest_epoch() + 256);
     const std::uint32_t state = window_.payload_state(at_, seen.header, place_.crc_seed);
-    const auto match = [&](epoch_range of) { return matching_epoch(state, seen.header, at_, of, of.size()); };
-    seen.epoch = match(range);
-    if (seen.epoch != 0)
-        return entry_fault::none;
-    // Whole, but of a writer that cannot have written here: something else than a damaged entry.
-    const auto any = epochs_with(entry_meta::epoch(seen.header.meta), 0, newest + 256);
-    return !place_.as_recovery && match(any) != 0 ? entry_fault::epoch_order : entry_fault::crc;
+    return format::matching_epoch(seen.header, state, at_, any) != 0;
 }
 
 entry_walk::item entry_walk::look() {
     item seen{.offset = at_};
-    if (place_.end - at_ < sizeof seen.header) {
-        seen.fault = entry_fault::beyond_end;
-        return seen;
-    }
-    auto& header = seen.header;
-    header = window_.at<format::entry_header>(at_);
-    if (header.payload_bytes == 0 && header.crc == 0 && header.meta == 0)
-        seen.fault = entry_fault::never_written;
-    else
-        seen.fault = format::check_header(header.payload_bytes, header.meta, place_.end - at_, sequence_);
-    if (seen.fault == entry_fault::none)
-        seen.fault = check_crc(seen);
+    if (place_.end - at_ >= sizeof seen.header)
+        seen.header = window_.at<format::entry_header>(at_);
+    const auto checked = format::check_entry(
+        seen.header, here(),
+        [this](std::uint64_t meta) {
+            return epochs_for(meta, newest_epoch() + (place_.header_may_be_older ? 256 : 0));
+        },
+        [this](const format::entry_header& header, std::uint32_t seed) {
+            return window_.payload_state(at_, header, seed);
+        });
+    seen.fault = checked.fault;
+    seen.epoch = checked.epoch;
+    if ((seen.fault == entry_fault::crc || seen.fault == entry_fault::epoch_order) && !place_.as_recovery)
+        seen.fault = is_of_another_writer(seen) ? entry_fault::epoch_order : entry_fault::crc;
     return seen;
 }
 
 void entry_walk::step_over(const item& whole) {
     at_ = whole.end();
     epoch_ = whole.epoch;
-    if (!whole.filler())
+    if (!whole.system())
         sequence_ = whole.sequence();
 }
 
 bool entry_walk::verifies_in_search(const format::entry_header& header, std::uint64_t& to_verify_bytes) {
     // What is cheap first: nearly every place is none of an entry.
-    if (header.meta == 0 || entry_meta::sequence(header.meta) > place_.sequence_max ||
-        format::check_header(header.payload_bytes, header.meta, place_.end - at_, sequence_) != entry_fault::none)
+    if (header.meta == 0 ||
+        (!entry_meta::is_system(header.meta) && entry_meta::sequence(header.meta) > place_.sequence_max))
         return false;
-    const auto range = epochs_for(header.meta, newest_epoch());
-    if (range.empty() || header.payload_bytes > to_verify_bytes)
-        return false;
-    to_verify_bytes -= header.payload_bytes;
-    const bool header_lost = !place_.epoch && epoch_ != 0;
-    const std::uint64_t tries = std::min({range.size(), std::max(epochs_to_try_, epochs_without_header),
-                                          header_lost ? epochs_without_header : format::epoch_max});
-    epochs_to_try_ -= std::min(epochs_to_try_, tries);
-    const std::uint32_t state = window_.payload_state(at_, header, place_.crc_seed);
-    return matching_epoch(state, header, at_, range, tries) != 0;
+    const auto checked = format::check_entry(
+        header, here(),
+        [&](std::uint64_t meta) {
+            auto range = epochs_for(meta, newest_epoch());
+            if (range.empty() || header.payload_bytes > to_verify_bytes)
+                return format::epoch_range{};
+            to_verify_bytes -= header.payload_bytes;
+            const bool header_lost = !place_.epoch && epoch_ != 0;
+            const std::uint64_t tries = std::min({range.size(), std::max(epochs_to_try_, epochs_without_header),
+                                                  header_lost ? epochs_without_header : format::epoch_max});
+            epochs_to_try_ -= std::min(epochs_to_try_, tries);
+            // Entries of neighbouring writers are neighbours: the oldest that may be.
+            range.last = range.first + (tries - 1) * 256;
+            return range;
+        },
+        [this](const format::entry_header& whole, std::uint32_t seed) {
+            return window_.payload_state(at_, whole, seed);
+        });
+    return checked.fault == entry_fault::none || checked.fault == entry_fault::unsupported;
 }
 
 /// As whole_entry_behind() in src/recovery/scan.cpp; a test compares how far the two look.
@@ -133,6 +129,11 @@ bool entry_walk::find_next() {
     }
     at_ = place_.end;
     return false;
+}
+
+std::vector<std::byte> entry_walk::payload_of(const item& whole) {
+    const auto* const first = window_.view(whole.offset, sizeof whole.header + whole.header.payload_bytes);
+    return {first + sizeof whole.header, first + sizeof whole.header + whole.header.payload_bytes};
 }
 
 bool entry_walk::padding_is_zero(const item& whole) {

@@ -1,12 +1,12 @@
 #pragma once
 
 #include "src/format/entry.hpp"
-#include "tools/verify/epochs.hpp"
 #include "tools/verify/media.hpp"
 
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <vector>
 
 namespace pmemstream::tools {
 
@@ -40,7 +40,8 @@ public:
         std::uint64_t epoch = 0;  ///< all of it, where the entry is whole
         format::entry_fault fault = format::entry_fault::none;
 
-        [[nodiscard]] bool filler() const noexcept { return (header.meta & format::entry_meta::filler_bit) != 0; }
+        [[nodiscard]] bool system() const noexcept { return format::entry_meta::is_system(header.meta); }
+        [[nodiscard]] format::system_type type() const noexcept { return format::entry_meta::type(header.meta); }
         [[nodiscard]] bool more() const noexcept { return (header.meta & format::entry_meta::more_bit) != 0; }
         [[nodiscard]] std::uint64_t sequence() const noexcept { return format::entry_meta::sequence(header.meta); }
         [[nodiscard]] std::uint64_t end() const noexcept { return offset + format::entry_bytes(header.payload_bytes); }
@@ -54,7 +55,9 @@ public:
     /// there is none (then false). Costs time in proportion to the bytes, whatever they hold. As a recovery, it looks as
     /// far as that does.
     bool find_next();
-    /// The payload of a whole data entry is followed by zeros up to the next multiple of 8.
+    /// The payload of a mark or a head that look() found whole.
+    [[nodiscard]] std::vector<std::byte> payload_of(const item& whole);
+    /// The payload of a whole entry whose CRC covers it is followed by zeros up to the next multiple of 8.
     [[nodiscard]] bool padding_is_zero(const item& whole);
 
     [[nodiscard]] std::uint64_t position() const noexcept { return at_; }
@@ -65,9 +68,10 @@ public:
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
 private:
-    [[nodiscard]] epoch_range epochs_for(std::uint64_t meta, std::uint64_t most) const noexcept;
+    [[nodiscard]] format::epoch_range epochs_for(std::uint64_t meta, std::uint64_t most) const noexcept;
     [[nodiscard]] std::uint64_t newest_epoch() const noexcept;
-    [[nodiscard]] format::entry_fault check_crc(item& seen);
+    [[nodiscard]] format::entry_place here() const noexcept;
+    [[nodiscard]] bool is_of_another_writer(const item& seen);
     [[nodiscard]] bool verifies_in_search(const format::entry_header& header, std::uint64_t& to_verify_bytes);
     bool find_as_recovery();
 

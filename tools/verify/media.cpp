@@ -111,7 +111,7 @@ void window::load(std::uint64_t offset, std::size_t bytes) {
 }
 
 std::uint32_t window::payload_state(std::uint64_t offset, const format::entry_header& header, std::uint32_t seed) {
-    if ((header.meta & format::entry_meta::filler_bit) != 0)
+    if (!format::crc_covers_payload(header.meta))
         return seed;
     if (format::entry_bytes(header.payload_bytes) <= capacity_)
         return format::payload_crc_state(view(offset, sizeof header + header.payload_bytes), header.payload_bytes,

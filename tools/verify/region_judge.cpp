@@ -1,5 +1,7 @@
 #include "tools/verify/region_judge.hpp"
 
+#include "src/format/validate.hpp"
+#include "src/format/words.hpp"
 #include "tools/verify/tail.hpp"
 
 #include <fmt/format.h>
@@ -38,7 +40,8 @@ region_judge::region_judge(const media& from, const snapshot& seen, const slot_v
       view_(view),
       place_(place_of(seen, view)),
       window_bytes_(window_bytes),
-      walk_(from, place_, window_bytes) {
+      walk_(from, place_, window_bytes),
+      marks_(format::index_of(view.slot.commit.first_index)) {
     summary_.label = view.label();
     summary_.extent = view.slot.cold.extent_offset;
     summary_.extent_bytes = view.slot.cold.extent_bytes;
@@ -82,6 +85,22 @@ void region_judge::look_at_persisted_offset() {
             advice_metadata);
 }
 
+/// A region begins with its head, unless its slot says that it has none.
+void region_judge::look_at_head(const entry_walk::item& item) {
+    const auto& cold = view_.slot.cold;
+    const bool is_head = item.system() && item.type() == format::system_type::head;
+    if ((cold.flags & format::slot_flag_headless) != 0 && !is_head)
+        return;
+    const auto head = is_head ? format::decode_head(walk_.payload_of(item)) : std::nullopt;
+    if (!head)
+        add("head", item.offset, "the region's first entry is no head", advice_entry);
+    else if (head->log_id != cold.log_id || head->place != cold.place || head->name != format::name_of(cold))
+        add("head", item.offset,
+            fmt::format("the head is that of place {} of log {}, the slot's is place {} of log {}, or the names differ",
+                        head->place, head->log_id, cold.place, cold.log_id),
+            advice_metadata);
+}
+
 void region_judge::damage(const entry_walk::item& item) {
     const bool found = walk_.find_next();
     add("entry", item.offset,
@@ -90,16 +109,25 @@ void region_judge::damage(const entry_walk::item& item) {
                           : fmt::format("none verifies between there and {}", walk_.end())),
         advice_entry);
     in_batch_ = false;
+    marks_.lose_count();
     // What cannot be followed tells nothing about the offset in it.
     if (walk_.position() > summary_.persisted_end)
         persisted_offset_met_ = true;
 }
 
 void region_judge::step(const entry_walk::item& item) {
+    if (item.offset == view_.begin())
+        look_at_head(item);
+    if (item.system() && item.type() == format::system_type::mark)
+        marks_.look_at(item, walk_.payload_of(item), walk_.sequence());
+    else
+        marks_.count(item);
+    for (auto& what : marks_.take_contradictions())
+        add("mark", item.offset, std::move(what), advice_entry);
     walk_.step_over(item);
-    if (in_batch_ && item.filler())
-        add("batch", item.offset, "an abandoned reservation inside a batch", advice_entry);
-    if (!item.filler() && !walk_.padding_is_zero(item))
+    if (in_batch_ && item.system())
+        add("batch", item.offset, "an entry of the library's own inside a batch", advice_entry);
+    if (format::crc_covers_payload(item.header.meta) && !walk_.padding_is_zero(item))
         add("padding", item.offset, "bytes between the payload and the next entry are not zero",
             "the payload itself verifies; something else wrote into the file");
     summary_.batches += item.more() && !in_batch_ ? 1 : 0;
@@ -111,13 +139,19 @@ std::optional<entry_walk::item> region_judge::next() {
     while (!walk_.at_end() && !summary_.gone) {
         look_at_persisted_offset();
         const auto item = walk_.look();
+        if (item.fault == format::entry_fault::unsupported) {
+            summary_.unsupported = format::to_string(item.fault);
+            summary_.unsupported_from = item.offset;
+            finished_ = true;  // what follows may be anything
+            return std::nullopt;
+        }
         if (item.fault != format::entry_fault::none) {
             if (!is_gone())
                 damage(item);
             continue;
         }
         step(item);
-        if (!item.filler())
+        if (!item.system())
             return item;
     }
     finish();
@@ -141,7 +175,7 @@ void region_judge::finish() {
 
 void region_judge::judge_tail() {
     // A persisted word whose epoch cannot be is a finding; no writer opens the stream then.
-    if (is_gone() || !seen_.judges_tails() || !seen_.persisted_of(view_.slot))
+    if (is_gone() || !summary_.unsupported.empty() || !seen_.judges_tails() || !seen_.persisted_of(view_.slot))
         return;
     const bool rescans = seen_.rescans(view_.slot);
     const std::uint64_t last = summary_.last_sequence;

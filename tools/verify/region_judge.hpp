@@ -1,6 +1,7 @@
 #pragma once
 
 #include "tools/verify/entry_walk.hpp"
+#include "tools/verify/mark_check.hpp"
 #include "tools/verify/report.hpp"
 #include "tools/verify/snapshot.hpp"
 
@@ -29,6 +30,7 @@ private:
     [[nodiscard]] bool is_gone();
     void step(const entry_walk::item& item);
     void damage(const entry_walk::item& item);
+    void look_at_head(const entry_walk::item& item);
     void look_at_persisted_offset();
     void finish();
 
@@ -38,6 +40,7 @@ private:
     walk_place place_;
     std::size_t window_bytes_;
     entry_walk walk_;
+    mark_check marks_;
     region_summary summary_;
     std::vector<finding> findings_;
     bool in_batch_ = false;

@@ -55,12 +55,17 @@ struct region_summary {
     std::uint64_t judged_end = 0;  ///< behind the last byte that was held to be an entry's
     std::uint64_t entries = 0;
     std::uint64_t fillers = 0;
+    std::uint64_t system_entries =
+        0;  ///< the library's others: head, marks, times, and types that this tool does not know
     std::uint64_t batches = 0;
     std::uint64_t payload_bytes = 0;
-    std::uint64_t bytes = 0;  ///< of entries and fillers, headers and padding included
+    std::uint64_t bytes = 0;  ///< of all entries, headers and padding included
     std::uint64_t first_sequence = 0;
     std::uint64_t last_sequence = 0;
     std::uint64_t findings = 0;
+    /// Of a later version of the format: why it, or the rest of it, is not judged, and from which offset on. No damage.
+    std::string unsupported = {};
+    std::uint64_t unsupported_from = 0;
     bool clearing = false;  ///< it is being emptied: there is nothing to judge
     bool gone = false;      ///< freed or cleared while it was looked at
 
@@ -82,8 +87,15 @@ struct verify_report {
     stream_state state = stream_state::clean;
     std::vector<region_summary> regions = {};  ///< in order of slots
     std::vector<finding> findings = {};
+    std::vector<std::string> notes = {};  ///< no damage, and worth knowing
     std::uint64_t unreadable_bytes = 0;
 
+    [[nodiscard]] bool any_unsupported() const noexcept {
+        for (const auto& region : regions)
+            if (!region.unsupported.empty())
+                return true;
+        return false;
+    }
     [[nodiscard]] bool torn() const noexcept {
         for (const auto& region : regions)
             if (region.torn)

@@ -1,6 +1,8 @@
 #include "tools/verify/snapshot.hpp"
 
+#include "src/format/features.hpp"
 #include "src/format/rescan.hpp"
+#include "src/format/system_entry.hpp"
 #include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
 
@@ -15,7 +17,8 @@ namespace pmemstream::tools {
 
 namespace {
 
-constexpr std::uint64_t stream_bytes_offset = format::header_offset + offsetof(format::identity_line, stream_bytes);
+constexpr std::uint64_t features_offset = format::header_offset + offsetof(format::shared_header, features);
+constexpr std::uint64_t stream_bytes_offset = features_offset + offsetof(format::feature_line, stream_bytes);
 
 class taker {
 public:
@@ -27,6 +30,8 @@ public:
         seen_.readable = true;
         const bool alive = from_.writer_alive();
         seen_.identity = from_.at<format::identity_line>(format::header_offset);
+        seen_.features = from_.at<format::feature_line>(features_offset);
+        read_features();
         read_epochs();
         read_stream_bytes();
         read_table();
@@ -66,6 +71,19 @@ private:
         return false;
     }
 
+    /// Ends the tool where the stream has a feature without which nothing in it can be judged.
+    void read_features() {
+        const auto features = format::read_features(seen_.features, from_.name());
+        if (!features) {
+            add("header", features_offset, features.error());
+            return;
+        }
+        if (const auto fine = format::check_features(*features, false, from_.name()); !fine)
+            fail(fine.error());
+        if (const auto fine = format::check_features(*features, true, from_.name()); !fine)
+            seen_.notes.push_back(without_name(fine.error().message(), from_.name()));
+    }
+
     void read_epochs() {
         const auto& identity = seen_.identity;
         seen_.own = from_.is_own_identity(identity);
@@ -87,7 +105,7 @@ private:
 
     void read_stream_bytes() {
         const auto checked =
-            format::check_stream_bytes(seen_.identity.stream_bytes, seen_.superblock, from_.bytes(), from_.name());
+            format::check_stream_bytes(seen_.features.stream_bytes, seen_.superblock, from_.bytes(), from_.name());
         seen_.stream_bytes = checked.value_or(seen_.superblock.initial_stream_bytes);
         if (checked)
             return;
@@ -196,20 +214,24 @@ private:
     /// False when there is no telling where the region's entries end.
     bool lines_hold(const slot_view& view, bool clean) {
         const auto& [cold, commit, persist] = view.slot;
+        if (format::unknown_slot_flags(cold) != 0)
+            return true;  // what its lines say may mean something else
         const std::uint64_t line = view.offset + offsetof(format::region_slot, commit);
         const std::uint64_t persisted = format::persisted_offset_of(persist.persisted);
         const bool rescans = seen_.rescans(view.slot);
         const auto [last, first] = any_moment() ? std::pair(persisted, persisted)
                                    : rescans    ? std::pair(persisted, commit.commit_offset)
                                                 : std::pair(commit.commit_offset, persisted);
-        const auto fine = format::check_offsets(last, first, cold, view.index, from_.name());
+        const std::uint64_t head_bytes = format::head_entry_bytes(from_.at<format::entry_header>(view.begin()),
+                                                                  cold.extent_bytes - sizeof(format::extent_header));
+        const auto fine = format::check_offsets(last, first, cold, head_bytes, view.index, from_.name());
         if (!fine) {
             add("offsets", line, fine.error(), view.label());
             return false;
         }
         const unsigned epoch_bits = format::persisted_epoch_of(persist.persisted);
         if (clean && (persist.persisted != format::persisted_word(commit.commit_offset, seen_.epoch.value_or(0)) ||
-                      commit.sequence != persist.sequence))
+                      commit.sequence != persist.sequence || commit.mark_offset != persist.mark_offset))
             add("clean_rule", line,
                 fmt::format("region slot {}: closed cleanly by the writer of epoch {}, yet committed ({}, sequence {}) "
                             "and persisted ({}, sequence {}, epoch {} modulo 256) differ",

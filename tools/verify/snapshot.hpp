@@ -36,6 +36,7 @@ struct slot_view {
 struct snapshot {
     format::superblock superblock{};
     format::identity_line identity{};
+    format::feature_line features{};
     std::optional<std::uint64_t> epoch = {};  ///< none where its word is damaged
     std::uint64_t stream_bytes = 0;
     std::uint64_t committed = 0;
@@ -44,6 +45,7 @@ struct snapshot {
     stream_state state = stream_state::clean;
     std::vector<slot_view> slots = {};
     std::vector<finding> findings = {};
+    std::vector<std::string> notes = {};
     bool own = false;       ///< the file is the one that the last writer had, and the machine was not restarted since
     bool readable = false;  ///< there is a superblock to go by
 

@@ -6,8 +6,8 @@ using format::entry_fault;
 
 void count(region_summary& to, const entry_walk::item& whole) {
     to.bytes += whole.end() - whole.offset;
-    if (whole.filler()) {
-        ++to.fillers;
+    if (whole.system()) {
+        ++(whole.type() == format::system_type::filler ? to.fillers : to.system_entries);
         return;
     }
     ++to.entries;
@@ -26,11 +26,11 @@ void judge_tail(const media& from, walk_place place, std::size_t window_bytes, r
     while (place.end - walk.position() >= sizeof(format::entry_header)) {
         const auto item = walk.look();
         fault = item.fault;
-        if (fault != entry_fault::none || (in_batch && item.filler()))
+        if (fault != entry_fault::none || (in_batch && item.system()))
             break;
         walk.step_over(item);
         count(seen, item);
-        seen.recovered_entries += item.filler() ? 0 : 1;
+        seen.recovered_entries += item.system() ? 0 : 1;
         seen.batches += item.more() && !in_batch ? 1 : 0;
         in_batch = item.more();
         if (!in_batch) {
@@ -38,6 +38,12 @@ void judge_tail(const media& from, walk_place place, std::size_t window_bytes, r
             to.judged_end = walk.position();
         }
         fault = entry_fault::never_written;
+    }
+    if (fault == entry_fault::unsupported) {
+        // A writer that does not know it refuses the stream, and so cuts nothing.
+        to.unsupported = format::to_string(fault);
+        to.unsupported_from = walk.position();
+        return;
     }
     if (walk.find_next())
         to.whole_entry_behind = walk.position();
@@ -54,7 +60,8 @@ void judge_uncommitted(const media& from, walk_place place, std::size_t window_b
         return;
     place.as_recovery = true;
     place.persisted = {place.begin, *place.epoch};
-    if (entry_walk(from, place, window_bytes).look().fault != entry_fault::none)
+    const auto first = entry_walk(from, place, window_bytes).look().fault;
+    if (first != entry_fault::none && first != entry_fault::unsupported)
         return;
     judge_tail(from, place, window_bytes, to);
     // What else is torn was about to be committed.

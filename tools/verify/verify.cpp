@@ -1,5 +1,6 @@
 #include "tools/verify/verify.hpp"
 
+#include "src/format/validate.hpp"
 #include "tools/common/exit_code.hpp"
 #include "tools/verify/region_judge.hpp"
 
@@ -37,8 +38,8 @@ public:
             std::ranges::move(region->findings(), std::back_inserter(report_.findings));
         }
         for (const auto& view : seen_.slots)
-            if (!view.live() && !options_.region)
-                report_.regions.push_back(clearing(view));
+            if (!options_.region && (!view.live() || format::unknown_slot_flags(view.slot.cold) != 0))
+                report_.regions.push_back(not_judged(view));
         std::ranges::sort(report_.regions, {}, [](const region_summary& r) { return r.label.slot; });
         report_.unreadable_bytes = from_.unreadable_bytes();
         return std::move(report_);
@@ -50,6 +51,7 @@ private:
     void describe() {
         report_.stream = from_.name();
         report_.findings = seen_.findings;
+        report_.notes = seen_.notes;
         if (!seen_.readable)
             return;
         report_.uuid = seen_.superblock.uuid;
@@ -61,20 +63,25 @@ private:
         report_.state = seen_.state;
     }
 
-    static region_summary clearing(const slot_view& view) {
+    static region_summary not_judged(const slot_view& view) {
         region_summary summary;
         summary.label = view.label();
         summary.extent = view.slot.cold.extent_offset;
         summary.extent_bytes = view.slot.cold.extent_bytes;
         summary.begin = summary.committed_end = summary.persisted_end = summary.judged_end = view.begin();
-        summary.clearing = true;
+        summary.clearing = !view.live();
+        if (const std::uint32_t unknown = format::unknown_slot_flags(view.slot.cold); unknown != 0) {
+            summary.unsupported = fmt::format("its slot has flags that this tool would have to know: {:#x}", unknown);
+            summary.unsupported_from = view.slot.cold.extent_offset;
+        }
         return summary;
     }
 
     void pick_regions() {
         std::vector<const slot_view*> chosen;
         for (const auto& view : seen_.slots)
-            if (view.live() && (!options_.region || is_meant(view.label(), *options_.region)))
+            if (view.live() && format::unknown_slot_flags(view.slot.cold) == 0 &&
+                (!options_.region || is_meant(view.label(), *options_.region)))
                 chosen.push_back(&view);
         // Where the table is damaged, the region may be what is damaged.
         if (chosen.empty() && options_.region && seen_.findings.empty())

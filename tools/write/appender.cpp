@@ -62,16 +62,16 @@ void appender::open() {
 appender::target appender::allocate(std::string_view name, std::string_view called,
                                     std::optional<std::uint64_t> size_hint) {
     const auto info = writer_->info();
-    // The extent's 64 identifying bytes come out of the free space too.
-    constexpr std::uint64_t identity_bytes = 64;
-    const std::uint64_t free = info.largest_free_bytes - std::min(info.largest_free_bytes, identity_bytes);
+    // What identifies the region comes out of the free space too.
+    const std::uint64_t overhead = region_overhead_bytes(name, options_.attributes);
+    const std::uint64_t free = info.largest_free_bytes - std::min(info.largest_free_bytes, overhead);
     if (free == 0)
         fail(exit_code::no_room, "{}: no room for a region \"{}\": all of the stream's {} are taken",
              options_.stream.string(), printable(called), bytes_for_people(info.stream_bytes));
     // Half of what is free: others may follow, and nothing says how many. Less than a block is not worth halving.
     const std::uint64_t share = std::max(free / 2, std::min(free, info.block_bytes));
     const std::uint64_t bytes = options_.region_bytes ? *options_.region_bytes : size_hint.value_or(share);
-    const auto made = writer_->allocate(bytes, name);
+    const auto made = writer_->allocate(bytes, name, options_.attributes);
     if (!made && made.error().code() == errc::too_large)
         fail(exit_code::no_room, "{}", made.error().message());
     if (!made)
@@ -86,6 +86,10 @@ appender::target& appender::region_named(std::string_view name, std::optional<st
     target made;
     if (const auto found = writer_->find(name)) {
         made = {std::string(name), *found, need(writer_->describe(*found)).size_bytes, true};
+        if (options_.attributes != region_attributes() && options_.attributes != need(writer_->attributes(*found)))
+            fail(exit_code::usage,
+                 "{}: region \"{}\" is there already, with other attributes; they are fixed when a region is made",
+                 options_.stream.string(), printable(name));
     } else if (found.error().code() == errc::not_found) {
         made = allocate(name, name, size_hint);
     } else {

@@ -86,6 +86,7 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
     write_options options;
     std::string size;
     std::string region_size;
+    std::vector<std::string> attributes;
     std::string block_size;
     std::string mode;
     std::string control_mode;
@@ -149,6 +150,14 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
                    "with --frames what the frames say, if they do)")
         ->type_name("SIZE")
         ->group(making);
+    app.add_option("--content-type", options.attributes.content_type,
+                   "What the entries are, as a media type: kept with the region, shown by pmemstream-inspect")
+        ->type_name("TYPE")
+        ->group(making);
+    app.add_option("--attribute", attributes,
+                   "A key and a value of your own that are kept with the region (repeatable)")
+        ->type_name("KEY=VALUE")
+        ->group(making);
     app.add_option("--block-size", block_size,
                    "Unit in which regions take space: a power of two from 64 to 1G (default: 4K)")
         ->type_name("SIZE")
@@ -207,6 +216,12 @@ std::optional<write_options> parse_write_options(int argc, char** argv, output& 
         options.create.block_bytes = size_option(block_size, "--block-size");
     if (!region_size.empty())
         options.region_bytes = size_option(region_size, "--region-size");
+    for (const auto& text : attributes) {
+        const auto equals = text.find('=');
+        if (equals == 0 || equals == std::string::npos)
+            fail(exit_code::usage, "--attribute {}: not KEY=VALUE", text);
+        options.attributes.values.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
     if (!mode.empty())
         options.create.file_mode = mode_option(mode, "--mode");
     if (!control_mode.empty())

@@ -26,6 +26,7 @@ struct write_options {
     bool stream_bytes_given = false;
     bool block_bytes_given = false;
     std::optional<std::uint64_t> region_bytes;
+    region_attributes attributes;  ///< of the region, where it is made
     std::optional<mode_t> control_mode;
     std::optional<double> pace;  ///< entries per second
     bool wait_for_lock = false;

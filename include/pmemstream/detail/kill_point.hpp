@@ -20,8 +20,10 @@ enum class kill_point : std::uint8_t {
     clear_emptied,
     table_segment_written,  ///< a further table segment is ready but not linked
     open_locked,
-    open_recovered,     ///< recovered offsets are stored, epoch and identity are not
-    open_epoch_stored,  ///< the epoch is stored, boot id and file identity are not
+    open_recovered,       ///< recovered offsets are stored, epoch and identity are not
+    open_epoch_stored,    ///< the epoch is stored, boot id and file identity are not
+    open_feature_raised,  ///< a feature's flag is stored, and the next one's is not, nor the epoch
+    open_lineage_begun,   ///< a copy keeps the lineage that it had, and has no other yet
     open_done,
     close_persisted,   ///< everything is persisted, the stream is not marked clean
     flush_synced,      ///< entries are durable, the persisted offsets do not say so yet

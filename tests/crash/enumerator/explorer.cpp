@@ -1,11 +1,14 @@
 #include "tests/crash/enumerator/explorer.hpp"
 
+#include "src/format/features.hpp"
+#include "src/format/words.hpp"
 #include "tests/support/expect.hpp"
 #include "tests/support/require.hpp"
 
 #include <fmt/format.h>
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <stdexcept>
 
 namespace pmemstream::test {
@@ -119,7 +122,25 @@ void explorer::kill(const point& at, const promise_watch& promises) {
         go_on_after_death(at);
 }
 
+namespace {
+
+/// Whoever opens a stream of a writer that uses a feature finds that feature.
+void check_features(const image& content) {
+    const auto& raised = format::raised_features;
+    format::shared_header header;
+    std::memcpy(&header, content.data() + format::header_offset, sizeof header);
+    constexpr std::uint64_t epoch_before = 1;  // of the writer that did not use it yet
+    if (raised == format::feature_set() || format::epoch_of(header.identity.epoch) <= epoch_before)
+        return;
+    const auto said = must(format::read_features(header.features, "the image"));
+    require(said == raised, "the epoch is {}, and of its writer's features {:#x}, {:#x} and {:#x} are there",
+            format::epoch_of(header.identity.epoch), said.compatible, said.read_compatible, said.incompatible);
+}
+
+}  // namespace
+
 void explorer::check(mapped_file& on, const image& content, const stream_model& model, crash how) {
+    check_features(content);
     on.write(content);
     const auto open = [&] { return writer::open(on.path(), {.control_mode = {}, .without_control = true}); };
     auto opened = open();

@@ -32,6 +32,7 @@ constexpr std::array all{
     mutant_case{mutant::generation_not_in_crc, "generation_not_in_crc", "other_generation"},
     mutant_case{mutant::uuid_not_in_crc, "uuid_not_in_crc", "other_stream"},
     mutant_case{mutant::epoch_high_bits_not_in_crc, "epoch_high_bits_not_in_crc", "other_epoch"},
+    mutant_case{mutant::features_not_durable, "features_not_durable", "features"},
     mutant_case{mutant::persisted_epoch_ignored, "persisted_epoch_ignored", "two_epochs"},
     mutant_case{mutant::zeros_passed_over, "zeros_passed_over", "append"},
     mutant_case{mutant::commit_offsets_believed, "commit_offsets_believed", "append", true},

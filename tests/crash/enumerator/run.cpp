@@ -1,6 +1,7 @@
 #include "tests/crash/enumerator/run.hpp"
 
 #include "src/durability/flusher.hpp"
+#include "src/format/features.hpp"
 #include "src/format/validate.hpp"
 #include "src/medium/sync_ring.hpp"
 #include "src/writer/housekeeper.hpp"
@@ -121,6 +122,7 @@ void run(const run_request& request, run_result& result) {
         if (request.with != base::mutant::none)
             looking.limits.deaths_again *= 8;  // where most are noticed that need more than one crash
         base::active_mutant = request.with;
+        format::known_features = format::raised_features = {};
         while (looking.counts().images < request.images_wanted) {
             require(result.rounds < rounds_max, "only {} of {} images after {} recordings", looking.counts().images,
                     request.images_wanted, rounds_max);

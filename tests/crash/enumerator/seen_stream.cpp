@@ -83,6 +83,12 @@ seen_stream see(std::span<const std::byte> file) {
                     region.committed <= region.end && region.end <= file.size(),
                 "region {}: begins at {}, persisted {}, committed {}, ends at {}", region.name, region.begin,
                 region.persisted, region.committed, region.end);
+        // Before the users' entries lies the region's head, which nothing may have changed.
+        const auto head = read<format::entry_header>(file, region.begin);
+        require((head.meta >> 44 & 0x100ff) == 0x10001, "region {} does not begin with a head", region.name);
+        region.begin += (sizeof head + std::uint64_t{head.payload_bytes} + 7) / 8 * 8;
+        require(region.begin <= region.persisted, "region {}: a persisted offset of {}, inside its head", region.name,
+                region.persisted);
         region.entries = see_entries(file, region.begin, region.committed);
         seen.regions.push_back(std::move(region));
     }

@@ -2,6 +2,7 @@
 
 #include "src/base/crc32c.hpp"
 #include "src/format/entry.hpp"
+#include "src/format/features.hpp"
 #include "src/format/layout.hpp"
 #include "src/format/validate.hpp"
 #include "src/recovery/trust.hpp"
@@ -172,6 +173,16 @@ void reopen(stage& s) {
     s.append("a", some_bytes(s), horizon::persisted);
 }
 
+/// The second writer uses a feature that the first did not know: see explorer::check_features().
+void features(stage& s) {
+    prepare(s);
+    s.close();
+    format::known_features = format::raised_features = {.compatible = 1, .read_compatible = 2, .incompatible = 4};
+    s.from_here();
+    s.open();
+    s.append("a", some_bytes(s), horizon::persisted);
+}
+
 void first_opening(stage& s) {
     s.from_here();
     s.open();
@@ -256,7 +267,7 @@ void stale_bytes(stage& s) {
 
 /// Whole entries with the sequences that come next, behind each of those that stale_bytes() appends.
 void leave_entries(image& content, const std::array<std::byte, 16>& uuid, std::uint64_t generation) {
-    constexpr std::uint64_t begin = 8064 + 64;
+    constexpr std::uint64_t begin = 7936 + sizeof(format::extent_header) + 56;  // behind the head of region "a"
     constexpr std::uint64_t entry_bytes = 24;
     constexpr std::uint64_t epoch = 1;
     for (std::uint64_t n = 1; n < 8; ++n) {
@@ -308,6 +319,7 @@ constexpr std::array all{
     workload{"filled_region", "a region filled to its last byte", filled_region},
     workload{"clean_close", "closing in order", clean_close},
     workload{"reopen", "closed, and opened again", reopen},
+    workload{"features", "an opening that raises features, and an entry", features},
     workload{"first_opening", "the first writer of a stream", first_opening},
     workload{"two_epochs", "entries of one length, cut and appended again by later writers", two_epochs},
     workload{"other_region_durable", "committed in one region, then durable in another", other_region_durable},
