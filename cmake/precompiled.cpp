@@ -1,0 +1,1 @@
+// Has nothing of its own: a target of precompiled headers needs a source.
