@@ -51,6 +51,8 @@ build() {
     local options=(--preset "$1")
     if command -v ccache >/dev/null; then
         options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+        # Without these it does not keep what was compiled with precompiled headers.
+        export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
     fi
     cmake "${options[@]}" >"$log" 2>&1 || { cat "$log"; return 1; }
     cmake --build "build/$1" --target "$2" -j "$jobs" >"$log" 2>&1 || { tail -n 60 "$log"; return 1; }
