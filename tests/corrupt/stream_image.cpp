@@ -36,9 +36,10 @@ public:
     std::vector<piece> describe() {
         add("superblock", 0, sizeof(format::superblock));
         // Counted from the file's begin, as the page does.
-        pieces_.push_back({"superblock sector", 0, format::sector_bytes});
+        pieces_.push_back({"superblock page", 0, format::header_offset});
         std::uint64_t line = format::header_offset;
-        for (const char* name : {"identity_line", "stream_commit_line", "stream_persist_line", "stream_wake_line"})
+        for (const char* name :
+             {"identity_line", "stream_commit_line", "stream_persist_line", "stream_wake_line", "feature_line"})
             line = add(name, line, format::line_bytes);
         for (std::uint64_t segment = format::first_segment_offset; segment != 0;)
             segment = describe_segment(segment);

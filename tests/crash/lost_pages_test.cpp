@@ -178,12 +178,14 @@ TEST_CASE("nothing is taken back from behind a full region") {
         const dead_stream stream(1 << 20, 4096);
         stream.dies_after([&](writer& to) {
             must(install_fault_guard());
-            const region full = must(to.allocate(4096 - 64, "full")), next = must(to.allocate(4096 - 64, "next"));
+            const std::uint64_t overhead = region_overhead_bytes("full");
+            const region full = must(to.allocate(4096 - overhead, "full")),
+                         next = must(to.allocate(4096 - overhead, "next"));
             const region last = must(to.allocate(400'000, "last"));
             must(to.append(next, bytes_of("good")));
             const auto room = must(to.describe(full)).size_bytes;
             must(to.append(full, bytes_of(std::string(room - 16 - left, 'x'))));
-            demand(to_uint(must(to.describe(full)).begin) + room + 64 == to_uint(must(to.describe(next)).begin),
+            demand(to_uint(must(to.describe(full)).begin) + room + overhead == to_uint(must(to.describe(next)).begin),
                    "one lies behind the other");
             {
                 const unreadable_end away(stream.file, 150'000);

@@ -136,11 +136,11 @@ class edits:
         return self.put(end, "I", crc32c(self.image[begin:end]))
 
     def slot_crcs(self, slot):
-        extent, chain_and_flags, name = (slot + 8, slot + 24), (slot + 40, slot + 56), (slot + 64, slot + 128)
-        place = crc32c(b"".join(self.image[begin:end] for begin, end in (extent, chain_and_flags, name)))
+        extent, place_and_flags, name = (slot + 8, slot + 24), (slot + 48, slot + 56), (slot + 64, slot + 128)
+        place = crc32c(b"".join(self.image[begin:end] for begin, end in (extent, place_and_flags, name)))
         self.put(slot + 56, "I", place)
         return self.put(slot + 60, "I", crc32c(struct.pack("<QQ", self.get(slot, "Q") >> 8, place)
-                                               + self.image[slot + 24:slot + 40]))
+                                               + self.image[slot + 24:slot + 48]))
 
     def listed(self):
         """Runs of changed bytes."""
@@ -155,12 +155,18 @@ class edits:
 
 
 def damaged_variants():
-    slot0, slot1 = 1152, 1536  # "alpha" and "beta"
+    slot0, slot1 = 4864, 4864 + 384  # "alpha" and "beta"
+    header, table = stream_reader.HEADER, stream_reader.FIRST_SEGMENT
+    feature_line = header + stream_reader.FEATURE_LINE
     image = unpack("rich_64")
     extent0 = edits(image).get(slot0 + 8, "Q")
-    link = edits(image).get(1024 + 32, "Q")
+    link = edits(image).get(table + 32, "Q")
     second_segment = link & ~63
     entry0 = extent0 + 64
+    head0 = (16 + edits(image).get(entry0, "I") + 7) // 8 * 8
+
+    def checked_word(value, bits, crc_bits):
+        return value | (crc32c(struct.pack("<Q", value)) & (1 << crc_bits) - 1) << bits
 
     def lie(name, change, of="rich_64", code=DAMAGED, **more):
         made = edits(unpack(of))
@@ -190,31 +196,39 @@ def damaged_variants():
         lie("a byte is missing", lambda made: None, size=size - 1),
         lie("a block is missing", lambda made: None, size=size - 64),
         lie("superblock CRC", flip(253)),
-        lie("UUID", flip(70, 0x40)),
+        lie("UUID", flip(54, 0x40)),
         lie("version 2", superblock(8, "I", 2)),
         lie("version 2 with another superblock", lambda made: made.put(8, "II", 2, 512)),
-        lie("incompatible flag", superblock(32, "Q", 1 << 40)),
-        lie("block of 96 bytes", superblock(40, "Q", 96)),
-        lie("slots of 256 bytes", superblock(60, "I", 256)),
-        lie("table elsewhere", superblock(96, "Q", 2048)),
-        lie("first block inside the table", superblock(104, "Q", 4096)),
-        lie("stream larger than its file", lambda made: made.put(512 + 48, "Q", size + 4096)),
-        lie("stream smaller than at creation", lambda made: made.put(512 + 48, "Q", size - 4096)),
-        lie("committed sequence differs after a clean close", flip(512 + 128)),
-        lie("persisted sequence differs after a clean close", flip(512 + 256 + 3)),
-        lie("first segment's CRC", flip(1024 + 24)),
-        lie("first segment's slots", lambda made: made.put(1024 + 12, "I", 17).crc_over(1024, 1048)),
-        lie("link without its tag", lambda made: made.put(1024 + 32, "Q", second_segment)),
-        lie("link to itself", lambda made: made.put(1024 + 32, "Q", 1024 | 0x2b)),
-        lie("link beyond the end", lambda made: made.put(1024 + 32, "Q", size | 0x2b)),
+        lie("incompatible feature", lambda made: made.put(feature_line + 16, "Q", checked_word(1 << 30, 32, 32))),
+        lie("a feature word's CRC", flip(feature_line + 20)),
+        lie("block of 96 bytes", superblock(16, "Q", 96)),
+        lie("growth below the size", superblock(32, "Q", size - 64)),
+        lie("growth beyond what any stream has", superblock(32, "Q", 1 << 47)),
+        lie("slots of 256 bytes", superblock(44, "I", 256)),
+        lie("table elsewhere", superblock(80, "Q", 2048)),
+        lie("first block inside the table", superblock(88, "Q", 4096)),
+        lie("size without its check", flip(feature_line + 24 + 6)),
+        lie("stream larger than its file",
+            lambda made: made.put(feature_line + 24, "Q", checked_word(size + 4096, 48, 16))),
+        lie("stream smaller than at creation",
+            lambda made: made.put(feature_line + 24, "Q", checked_word(size - 4096, 48, 16))),
+        lie("committed sequence differs after a clean close", flip(header + 128)),
+        lie("persisted sequence differs after a clean close", flip(header + 256 + 3)),
+        lie("first segment's CRC", flip(table + 24)),
+        lie("first segment's slots", lambda made: made.put(table + 12, "I", 7).crc_over(table, table + 24)),
+        lie("link without its tag", lambda made: made.put(table + 32, "Q", second_segment)),
+        lie("link to itself", lambda made: made.put(table + 32, "Q", table | 0x2b)),
+        lie("link beyond the end", lambda made: made.put(table + 32, "Q", size | 0x2b)),
         lie("second segment links to itself", lambda made: made.put(second_segment + 32, "Q", link)),
         lie("second segment's index", second(8, "I", 2)),
-        lie("too many slots", second(12, "I", 65)),
+        lie("too many slots", second(12, "I", 66)),
         lie("unknown state", flip(slot0, 2)),
         lie("generation", flip(slot0 + 2)),
         lie("name", flip(slot0 + 64)),
         lie("name of 64 bytes", slot(64, "64s", b"x" * 64)),
-        lie("slot flag", slot(52, "I", 4)),
+        lie("slot flag that must be known", slot(52, "I", 1 << 31)),
+        lie("log of a later generation", slot(40, "Q", 1 << 30)),
+        lie("place in another log", slot(48, "I", 3)),
         lie("extent in the table", slot(8, "Q", 4096)),
         lie("extent beyond the end", slot(16, "Q", size)),
         lie("extent of 2^64 - 64 bytes", slot(16, "Q", 2**64 - 64)),
@@ -222,20 +236,23 @@ def damaged_variants():
         lie("extent of another slot", slot(8, "Q", edits(image).get(slot1 + 8, "Q"))),
         lie("extent header", flip(extent0 + 16)),
         lie("extent header's flag", lambda made: made.put(extent0 + 56, "I", 1).crc_over(extent0, extent0 + 60)),
-        lie("commit offset differs after a clean close", lambda made: made.put(slot0 + 128, "Q", entry0)),
+        lie("commit offset differs after a clean close", lambda made: made.put(slot0 + 128, "Q", entry0 + head0)),
         lie("commit sequence differs after a clean close", flip(slot0 + 136)),
         lie("both offsets before the first entry",
             lambda made: made.put(slot0 + 128, "Q", extent0).put(slot0 + 256, "Q", extent0)),
         lie("both offsets behind the extent",
             lambda made: made.put(slot0 + 128, "Q", size).put(slot0 + 256, "Q", size)),
+        lie("both offsets inside the head",
+            lambda made: made.put(slot0 + 128, "Q", entry0).put(slot0 + 256, "Q", entry0)),
+        lie("head", flip(entry0 + 20)),
         lie("both offsets odd",
-            lambda made: made.put(slot0 + 128, "Q", entry0 + 4).put(slot0 + 256, "Q", entry0 + 4)),
+            lambda made: made.put(slot0 + 128, "Q", entry0 + head0 + 4).put(slot0 + 256, "Q", entry0 + head0 + 4)),
         lie("persisted offset ahead", lambda made: made.put(slot0 + 256, "Q", made.get(slot0 + 128, "Q") + 8),
             of="killed"),
     ]
     entries = [json.loads(line) for line in expected_lines("rich_64")]
     for field, offset, mask in (("length", 0, 1), ("length beyond the end", 3, 0x80), ("CRC", 5, 1),
-                                ("sequence", 8, 1), ("epoch", 15, 1), ("filler", 15, 0x10), ("more", 15, 0x20),
+                                ("sequence", 8, 1), ("epoch", 15, 1), ("system", 15, 0x10), ("more", 15, 0x20),
                                 ("reserved", 15, 0x40), ("payload", 16, 1)):
         for at in (next(i for i, e in enumerate(entries) if e["region"] == "alpha" and len(e["payload"]) > 4),
                    max(i for i, e in enumerate(entries) if e["region"] == "alpha")):

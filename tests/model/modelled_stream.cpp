@@ -228,7 +228,7 @@ void modelled_stream::allocate(const step& what) {
         return expect_refusal(code_of(got), "duplicate_name");
     if (bytes < 16)
         return expect_refusal(code_of(got), "too_small");
-    const std::uint64_t extent = (bytes + extent_header_bytes + block_bytes_ - 1) / block_bytes_ * block_bytes_;
+    const std::uint64_t extent = (bytes + region_overhead_bytes(name) + block_bytes_ - 1) / block_bytes_ * block_bytes_;
     if (!got) {
         require(code_of(got) == "exhausted", "allocate: {}", message_of(got));
         const auto info = writer_->info();
@@ -242,7 +242,7 @@ void modelled_stream::allocate(const step& what) {
     model_region fresh;
     fresh.handle = *got;
     fresh.name = name;
-    fresh.size_bytes = extent - extent_header_bytes;
+    fresh.size_bytes = extent - region_overhead_bytes(name);
     regions_.push_back(std::move(fresh));
     ++counts_.allocated;
     counts_.regions_most = std::max<std::uint64_t>(counts_.regions_most, regions_.size());

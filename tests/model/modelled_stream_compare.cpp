@@ -134,7 +134,7 @@ void modelled_stream::compare_space(const reader& from) const {
     const auto info = writer_->info();
     std::uint64_t expected = 0;
     for (const auto& r : regions_)
-        expected += r.size_bytes + extent_header_bytes;
+        expected += r.size_bytes + region_overhead_bytes(r.name);
     require(at == info.stream_bytes, "the extents end at {}", at);
     require(region_bytes == expected, "regions take {} bytes, not {}", region_bytes, expected);
     require(free_bytes == info.free_bytes && largest == info.largest_free_bytes, "info counts free bytes otherwise");

@@ -149,7 +149,7 @@ complaint entry_of_a_region_that_is_about_to_end() {
 void reuse(const scene& s, region was) {
     const auto before = must(s.w->describe(was));
     must(s.w->free(was));
-    const auto next = must(s.w->allocate(before.size_bytes));
+    const auto next = must(s.w->allocate(before.size_bytes, before.name));
     REQUIRE(must(s.w->describe(next)).begin == before.begin);
     for (unsigned number = 7; number < 12; ++number)
         s.append(next, number);

@@ -179,7 +179,7 @@ TEST_CASE("hex shows every byte") {
     }
     const auto lines = split_lines(run(dump(dir / "s", {"--format", "hex"})).out);
     REQUIRE(lines.size() == 18);
-    CHECK(lines[0] == "sequence 1  offset 8256  region r  257 bytes");
+    CHECK(lines[0] == "sequence 1  offset 8312  region r  257 bytes");
     CHECK(lines[1] == "  00000000  00 01 02 03 04 05 06 07  08 09 0a 0b 0c 0d 0e 0f  |................|");
     CHECK(lines[5] == "  00000040  40 41 42 43 44 45 46 47  48 49 4a 4b 4c 4d 4e 4f  |@ABCDEFGHIJKLMNO|");
     CHECK(lines[17] == "  00000100  7e                                                |~|");

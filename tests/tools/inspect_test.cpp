@@ -131,10 +131,10 @@ TEST_CASE("the picture shows what is full, what has room and what is free, where
     {
         REQUIRE(create(dir / "s", {.stream_bytes = 64 * 4096}));
         const auto writer = writer::open(dir / "s").value();
-        const auto first = writer->allocate(8 * 4096 - 64, "first").value();
-        REQUIRE(writer->append(first, std::vector<std::byte>(8 * 4096 - 64 - 16)));
-        const auto second = writer->allocate(16 * 4096 - 64, "second").value();
-        REQUIRE(writer->append(second, std::vector<std::byte>(4 * 4096 - 64 - 16)));
+        const auto first = writer->allocate(8 * 4096 - region_overhead_bytes("first"), "first").value();
+        REQUIRE(writer->append(first, std::vector<std::byte>(8 * 4096 - region_overhead_bytes("first") - 16)));
+        const auto second = writer->allocate(16 * 4096 - region_overhead_bytes("second"), "second").value();
+        REQUIRE(writer->append(second, std::vector<std::byte>(4 * 4096 - region_overhead_bytes("second") - 16)));
     }
     const auto got = run({inspect_tool, "regions", dir / "s"});
     const std::string expected =

@@ -50,7 +50,7 @@ TEST_CASE("a stream has the blocks and the size that were asked for, and its spa
     for (const auto& [asked, block, size, first_block] :
          {row{100'000, 64, 100'032, 7936}, row{10'240, 64, 10'240, 7936}, row{102'400, 4096, 102'400, 8192},
           row{200'000, 65536, 262'144, 65536}, row{1 << 20, 1 << 19, 1 << 20, 1 << 19}}) {
-        const auto file = dir / ("blocks of " + std::to_string(block));
+        const auto file = dir / (std::to_string(asked) + " in blocks of " + std::to_string(block));
         REQUIRE(code_of(create(file, sized(asked, block))) == "ok");
         CHECK(fs::file_size(file) == (size + 4095) / 4096 * 4096);
         struct stat st {};

@@ -52,7 +52,8 @@ struct tally {
 
 /// Many bytes that are all the same to everybody: one bit of each is enough, and of free slots two.
 bool thinned(const piece& p, std::uint64_t offset, unsigned bit) {
-    return (p.structure == "region tail" || p.structure == "free blocks" || p.structure == "free region_slot") &&
+    return (p.structure == "superblock page" || p.structure == "region tail" || p.structure == "free blocks" ||
+            p.structure == "free region_slot") &&
            bit != offset % 8;
 }
 
@@ -82,7 +83,7 @@ TEST_CASE("verify finds every flipped bit of a closed stream, or the format page
     std::vector<std::string> problems;
     std::uint64_t bit_number = seed % stride;
     for (const auto& p : pieces_of(image)) {
-        const bool sector = p.structure == "superblock sector";
+        const bool sector = p.structure == "superblock page";
         for (std::uint64_t offset = sector ? 256 : p.begin; offset < p.end; ++offset) {
             for (unsigned bit = 0; bit < 8; ++bit) {
                 if (thinned(p, offset, bit))

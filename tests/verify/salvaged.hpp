@@ -82,14 +82,4 @@ struct salvaged {
     return entries;
 }
 
-/// Names as a salvage without the region table gives them.
-[[nodiscard]] inline std::vector<kept_entry> with_lost_names(std::vector<kept_entry> entries,
-                                                             const std::vector<region_info>& regions) {
-    for (auto& e : entries)
-        for (const auto& r : regions)
-            if (e.offset >= to_uint(r.extent) && e.offset < to_uint(r.extent) + r.extent_bytes)
-                e.region = "salvaged-" + std::to_string(r.handle.generation());
-    return entries;
-}
-
 }  // namespace pmemstream::test
