@@ -4,7 +4,6 @@
 #include "src/reader/reader_impl.hpp"
 #include "src/reader/registration.hpp"
 #include "src/reader/waiting.hpp"
-#include "src/stream/region_life.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -124,12 +123,6 @@ struct merged_cursor::impl {
                 continue;
             if (auto fine = format::check_slot_flags(**cold, i, of->file->name()); !fine)
                 return tl::unexpected(std::move(fine.error()));
-            const auto head = core::read_head(*of->file, **cold, i);
-            __atomic_thread_fence(__ATOMIC_ACQUIRE);
-            if (base::load_relaxed(table.slot(i).cold.state) != (*cold)->state)
-                continue;  // it joins, or is gone, at the next look
-            if (!head)
-                return tl::unexpected(head.error());
             if (auto checked = core::read_region(*of->file, table.slot(i), i, **cold); !checked)
                 return tl::unexpected(std::move(checked.error()));
             entry_walk walk(*of->file, table.slot(i),

@@ -7,7 +7,6 @@
 #include "src/reader/reader_impl.hpp"
 #include "src/recovery/trust.hpp"
 #include "src/stream/free_space.hpp"
-#include "src/stream/region_life.hpp"
 
 #include <pmemstream/detail/kill_point.hpp>
 
@@ -75,12 +74,6 @@ result<entry_walk> reader::impl::walk(const core::region_table& now, region wher
         return core::gone_region(*file, where);
     if (auto fine = format::check_slot_flags(**cold, where.index(), file->name()); !fine)
         return tl::unexpected(std::move(fine.error()));
-    const auto head = core::read_head(*file, **cold, where.index());
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (base::load_relaxed(slot.cold.state) != (*cold)->state)
-        return core::gone_region(*file, where);
-    if (!head)
-        return tl::unexpected(head.error());
     entry_walk walk(*file, slot, view(slot, where), **cold, horizon, check_crc);
     if (unrecovered)
         walk.distrust();

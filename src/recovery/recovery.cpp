@@ -85,10 +85,18 @@ result<void> settle_regions(stream_file& file, const std::vector<recovered_regio
             continue;
         store_relaxed(region.slot->commit.sequence, region.sequence);
         store_release(region.slot->commit.commit_offset, region.end);
+    }
+    return {};
+}
+
+/// Hints, which need not be durable: a later opening corrects them again.
+void correct_marks(const std::vector<recovered_region>& regions) noexcept {
+    for (const auto& region : regions) {
+        if (region.clearing)
+            continue;
         store_release(region.slot->commit.mark_offset, region.mark_offset);
         store_release(region.slot->persist.mark_offset, region.persisted_mark_offset);
     }
-    return {};
 }
 
 struct earlier_entries {
@@ -246,6 +254,7 @@ result<recovered_stream> recover(stream_file& file, const region_table& table, d
     if (row != trust::clean || !same_file)
         if (auto done = settle_regions(file, regions); !done)
             return tl::unexpected(std::move(done.error()));
+    correct_marks(regions);
     store_release(header.commit.sequence, committed);
     if (changed)
         if (auto done = persist_table(file, table); !done)

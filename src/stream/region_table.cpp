@@ -80,6 +80,9 @@ result<std::optional<format::slot_cold>> read_cold(const stream_file& file, cons
         if (kind == format::slot_state::live) {
             const auto extent = file.at<format::extent_header>(cold.extent_offset);
             auto fine = format::check_extent(extent, cold, index, file.superblock(), file.name());
+            if (fine && format::unknown_slot_flags(cold) == 0)
+                if (auto head = read_head(file, cold, index); !head)
+                    fine = tl::unexpected(std::move(head.error()));
             __atomic_thread_fence(__ATOMIC_ACQUIRE);
             if (load_relaxed(slot.cold.state) != state)
                 continue;

@@ -34,7 +34,8 @@ private:
     std::vector<segment> segments_;
 };
 
-/// A copy of a slot's cold part, all of one moment and checked; nothing when the slot is free. `live_only`: nothing
+/// A copy of a slot's cold part, all of one moment and checked, and with it how the region's extent begins (header and
+/// head); nothing when the slot is free. `live_only`: nothing
 /// too while the region is being cleared. Errors: corrupt, unsupported_format.
 [[nodiscard]] result<std::optional<format::slot_cold>> read_cold(const stream_file& file,
                                                                  const format::region_slot& slot, std::uint32_t index,

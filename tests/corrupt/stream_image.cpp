@@ -80,8 +80,12 @@ private:
             const auto header = at<format::entry_header>(image_, entry);
             const bool filler = !format::crc_covers_payload(header.meta);
             const std::uint64_t behind = entry + format::entry_bytes(header.payload_bytes);
-            entry = add("entry_header", entry, sizeof header);
-            entry = add(filler ? "filler payload" : "entry payload", entry, header.payload_bytes);
+            const bool head = entry == slot.cold.extent_offset + sizeof(format::extent_header);
+            entry = add(head ? "head entry_header" : "entry_header", entry, sizeof header);
+            entry = add(head     ? "head payload"
+                        : filler ? "filler payload"
+                                 : "entry payload",
+                        entry, header.payload_bytes);
             entry = add("entry padding", entry, behind - entry);
         }
         add("region tail", entry, end - entry);

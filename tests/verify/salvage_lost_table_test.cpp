@@ -61,7 +61,7 @@ TEST_CASE("a file cut off in its header, its table or before its first extent is
 
 TEST_CASE("nor is an empty stream that is cut off in its table, but behind its last used slot it is") {
     for (const std::size_t regions : {0u, 1u})
-        for (const std::uint64_t bytes : {600u, 1100u, 1200u}) {
+        for (const std::uint64_t bytes : {600u, 4700u, 5000u}) {
             CAPTURE(bytes);
             const small_stream stream(stream_bytes);
             {
@@ -77,9 +77,12 @@ TEST_CASE("nor is an empty stream that is cut off in its table, but behind its l
         const auto to = stream.write();
         (void)must(to->allocate(4000, "empty"));
     }
-    // Slots are taken in order, and the second is empty: no region is lost.
-    std::filesystem::resize_file(stream.file, 5000);
-    CHECK(salvage(stream.file, 0).regions.size() == 1);
+    // Slots are taken in order, and the second is empty: no region is lost, only its head.
+    std::filesystem::resize_file(stream.file, 5700);
+    const auto got = salvage(stream.file, 3);
+    CHECK(got.regions.size() == 1);
+    CHECK(got.report["table_whole"] == true);
+    CHECK(got.report["regions"][0]["left_bytes"] == region_overhead_bytes("empty") - sizeof(format::extent_header));
 }
 
 TEST_CASE("an empty stream that is whole is complete: never opened, opened, in use, copied, emptied") {
@@ -198,6 +201,9 @@ TEST_CASE("a second table segment behind the end of the file is missed, also whe
         CHECK(salvage(stream.file, 3).report["table_whole"] == false);
         write_text(stream.file, image);
     }
-    std::filesystem::resize_file(stream.file, slots + 3 * sizeof(format::region_slot));
-    CHECK(salvage(stream.file, 0).regions.size() == 20);
+    // All that were used are there; what lay behind them, heads alone, is not.
+    std::filesystem::resize_file(stream.file, slots + 13 * sizeof(format::region_slot));
+    const auto got = salvage(stream.file, 3);
+    CHECK(got.regions.size() == 20);
+    CHECK(got.report["table_whole"] == true);
 }
