@@ -59,7 +59,7 @@ struct shape {
 
 /// Room for a header of its own in each.
 std::uint64_t region_bytes_of(std::uint64_t room_bytes, unsigned regions) {
-    return room_bytes / regions / 4096 * 4096 - 64;
+    return room_bytes / regions / 4096 * 4096 - pmemstream::region_overhead_bytes({});
 }
 
 /// Appends the entries, by turns to the regions, and ends as told.
