@@ -240,7 +240,7 @@ void waiters(stage& s) {
 void past_caches(stage& s) {
     s.open();
     s.allocate("a", 40'000);
-    s.append("a", some_bytes(s));
+    s.append("a", some_bytes(s, 1, 60));
     s.from_here();
     s.append("a", some_bytes(s, 16 << 10, (16 << 10) + 64), horizon::persisted);
     s.append("a", some_bytes(s));
