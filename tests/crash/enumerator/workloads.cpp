@@ -129,13 +129,13 @@ void table_segment(stage& s) {
     s.open();
     // What a further segment will lie on once held entries.
     s.allocate("old", 26'000);
-    for (int i = 0; i < 8; ++i)
+    for (int i = 0; i < 14; ++i)
         s.append("old", 500, horizon::committed);
     s.persist();
     s.free("old");
     s.allocate("a", 300);
     s.append("a", some_bytes(s));
-    for (int i = 0; i < 17; ++i)
+    for (int i = 0; i < 7; ++i)  // as many as the first segment still has slots for
         s.allocate("r" + std::to_string(i), 16);
     s.from_here();
     s.append("a", some_bytes(s));
@@ -165,7 +165,7 @@ void clean_close(stage& s) {
 
 void reopen(stage& s) {
     prepare(s);
-    s.append("a", some_bytes(s));
+    s.append("a", some_bytes(s, 150, 200));  // so that what follows lies in another page than the header
     s.close();
     s.from_here();
     s.open();
@@ -267,7 +267,7 @@ void stale_bytes(stage& s) {
 
 /// Whole entries with the sequences that come next, behind each of those that stale_bytes() appends.
 void leave_entries(image& content, const std::array<std::byte, 16>& uuid, std::uint64_t generation) {
-    constexpr std::uint64_t begin = 7936 + sizeof(format::extent_header) + 56;  // behind the head of region "a"
+    constexpr std::uint64_t begin = 7936 + sizeof(format::extent_header) + 128;  // behind the head of region "a"
     constexpr std::uint64_t entry_bytes = 24;
     constexpr std::uint64_t epoch = 1;
     for (std::uint64_t n = 1; n < 8; ++n) {
