@@ -17,6 +17,10 @@ using base::load_relaxed;
 using base::store_relaxed;
 using base::store_release;
 
+result<void> persist_identity(const stream_file& file) {
+    return base::mutated(base::mutant::epoch_not_durable) ? result<void>() : file.persist(file.header().identity);
+}
+
 result<void> raise_features(stream_file& file) {
     auto& line = file.header().features;
     const auto before = format::read_features(line, file.name());
@@ -58,7 +62,7 @@ result<void> begin_lineage_change(stream_file& file, std::uint64_t epoch) {
     }
     base::die_at(base::kill_point::open_lineage_begun);
     store_release(identity.lineage, fresh);
-    return file.persist(identity);
+    return persist_identity(file);
 }
 
 result<void> end_lineage_change(stream_file& file) {
@@ -66,7 +70,7 @@ result<void> end_lineage_change(stream_file& file) {
     if (load_relaxed(identity.lineage_pending) == 0)
         return {};
     store_relaxed(identity.lineage_pending, 0u);
-    return file.persist(identity);
+    return persist_identity(file);
 }
 
 void begin_table_changes(stream_file& file, std::uint64_t epoch) noexcept {

@@ -8,6 +8,9 @@
 // next opening if a crash comes in between.
 namespace pmemstream::core {
 
+/// The steps of an opening that change the identity line end with this. Errors: io.
+[[nodiscard]] result<void> persist_identity(const stream_file& file);
+
 /// Adds the features that this library's writers use to those of the stream, durably. To be called before the new epoch is
 /// stored. Errors: corrupt, io.
 [[nodiscard]] result<void> raise_features(stream_file& file);

@@ -149,8 +149,8 @@ result<void> writer::impl::take_over(core::last_writer last) {
     epoch = epoch_before + (last.same_file ? 1 : core::foreign_epochs);
     core::begin_table_changes(*file, epoch);
     store_release(identity.epoch, format::epoch_word(epoch));
-    if (!last.same_file && !base::mutated(base::mutant::epoch_not_durable))
-        if (auto done = file->persist(identity); !done)
+    if (!last.same_file)
+        if (auto done = core::persist_identity(*file); !done)
             return done;
     if (!last.same_file)
         if (auto done = core::begin_lineage_change(*file, epoch_before); !done)
@@ -171,9 +171,8 @@ result<void> writer::impl::take_over(core::last_writer last) {
     store_release(identity.barrier_mode,
                   static_cast<std::uint32_t>(ipc::membarrier_register() ? format::barrier_mode::membarrier
                                                                         : format::barrier_mode::fence));
-    if (!base::mutated(base::mutant::epoch_not_durable))
-        if (auto done = file->persist(identity); !done)
-            return done;
+    if (auto done = core::persist_identity(*file); !done)
+        return done;
     if (auto done = core::end_lineage_change(*file); !done)
         return done;
     base::die_at(base::kill_point::open_done);
