@@ -50,8 +50,12 @@ std::uint64_t write_head(const stream_file& file, std::uint64_t offset, const re
         format::entry_meta::system(format::system_type::head) | format::entry_meta::epoch_bits(birth.epoch);
     const std::uint32_t seed = format::entry_crc_seed(file.superblock().uuid, birth.generation);
     const std::uint32_t state = base::crc32c_extend(seed, payload.data(), payload.size());
-    std::memset(file.bytes_at(offset), 0, format::entry_bytes(payload_bytes));
-    std::memcpy(file.bytes_at(offset) + sizeof(format::entry_header), payload.data(), payload.size());
+    // Where a region is cleared, name and attributes are stored over themselves: nothing may take their place for a moment,
+    // because the opening that finishes a clearing has them from there.
+    std::byte* const to = file.bytes_at(offset) + sizeof(format::entry_header);
+    std::memcpy(to, payload.data(), payload.size());
+    std::memset(to + payload.size(), 0,
+                format::entry_bytes(payload_bytes) - sizeof(format::entry_header) - payload.size());
     file.at<format::entry_header>(offset) = {payload_bytes,
                                              format::entry_crc(state, payload_bytes, birth.epoch, meta, offset), meta};
     return format::entry_bytes(payload_bytes);
